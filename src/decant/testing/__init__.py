@@ -1,0 +1,1 @@
+"""The test client with Flask's keyword arguments, and a pytest plugin."""
