@@ -65,4 +65,7 @@ def no_blocking() -> Iterator[BlockBuster]:
         guard.functions["os.stat"].can_block_in("quart/helpers.py", {"send_file", "send_from_directory"})
         guard.functions["os.stat"].can_block_in("jinja2/loaders.py", {"get_source", "uptodate"})
         guard.functions["os.stat"].can_block_in("quart/wrappers/response.py", {"__init__"})
+        # asyncpg's own: it looks for ~/.pgpass and ~/.postgresql once per connection that it opens.
+        for call in ("os.stat", "os.getcwd", "os.readlink", "io.TextIOWrapper.read"):
+            guard.functions[call].can_block_in("asyncpg/connect_utils.py", {"_parse_connect_dsn_and_args"})
         yield guard
