@@ -60,8 +60,11 @@ class Lock:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds it alone."""
-    lock = Lock(path)
+    """Whether somebody holds it alone; a data directory that was removed has no locks."""
+    try:
+        lock = Lock(path)
+    except FileNotFoundError:
+        return False
     try:
         return not lock.try_shared()
     finally:

@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
+
 from ..errors import EmbeddedError
 from .servers import Server, die_with_parent, package_folder
 from .unprivileged import Account, account_for
@@ -54,6 +56,17 @@ class PostgreSQL(Server):
                 f" {_major_version(self.find_programs())}: dump it with the old one, or remove the folder to start anew"
             )
         self.account.give(self.folder.data, programs=self.find_programs())
+        self._drop_stale_pid_file()
+
+    def _drop_stale_pid_file(self) -> None:
+        """After a power cut the pid may be another process's, which PostgreSQL would take for a running server."""
+        path = self.folder.data / "postmaster.pid"
+        try:
+            process = psutil.Process(int(path.read_text().split("\n", 1)[0]))
+            if process.name() != "postgres" or Path(process.cwd()) != self.folder.data:
+                path.unlink()
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            pass  # PostgreSQL itself knows what to do then
 
     @cached_property
     def account(self) -> Account:
@@ -145,7 +158,8 @@ class PostgreSQL(Server):
 
 def _can_bind(folder: Path) -> bool:
     path = folder / _SOCKET
-    path.unlink(missing_ok=True)  # stale: no server of this folder runs now
+    for stale in (path, folder / f"{_SOCKET}.lock"):  # no server of this folder runs now
+        stale.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.bind(str(path))
