@@ -8,6 +8,7 @@
     ├── Overloaded                    a bounded queue is full: answer 503
     ├── Unavailable                   a server that is needed does not answer: answer 503
     │   ├── RedisUnavailable
+    │   │   └── RedisOutcomeUnknown   the command was sent and may have run
     │   └── DatabaseUnavailable
     ├── SessionInUse (RuntimeError)   one database session used by two tasks at once
     ├── EmbeddedError (RuntimeError)  an embedded server cannot be had or started
@@ -24,6 +25,7 @@ __all__ = [
     "EmbeddedError",
     "MissingExtra",
     "Overloaded",
+    "RedisOutcomeUnknown",
     "RedisUnavailable",
     "SessionInUse",
     "Unavailable",
@@ -67,6 +69,10 @@ class Unavailable(DecantError):
 
 class RedisUnavailable(Unavailable):
     """Redis did not answer within its deadline, or its circuit breaker is open."""
+
+
+class RedisOutcomeUnknown(RedisUnavailable):
+    """The command was sent, and no answer came: whether it was run is unknown, so it is never repeated silently."""
 
 
 class DatabaseUnavailable(Unavailable):
