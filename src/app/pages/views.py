@@ -1,0 +1,54 @@
+"""The front page, the files that browsers ask for unasked, and the health checks."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, current_app, jsonify, redirect, render_template, url_for
+from quart.typing import ResponseReturnValue
+
+from decant.ops.registry import check_readiness
+
+from ..accounts import current_user
+
+__all__ = ["pages"]
+
+pages = Blueprint("pages", __name__)
+_READY_TIMEOUT_S = 2.0
+
+
+@pages.get("/")
+async def front() -> ResponseReturnValue:
+    if await current_user() is not None:
+        return redirect(url_for("links.index"), 303)
+    return await render_template("pages/front.html")
+
+
+@pages.get("/favicon.ico")
+async def favicon() -> ResponseReturnValue:
+    response = await current_app.send_static_file("icons/favicon.svg")
+    response.headers["Cache-Control"] = "public, max-age=86400"
+    return response
+
+
+@pages.get("/robots.txt")
+async def robots() -> ResponseReturnValue:
+    text = "User-agent: *\nDisallow: /account\nDisallow: /links\n"
+    return Response(text, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "public, max-age=86400"})
+
+
+@pages.get("/healthz")
+async def healthz() -> ResponseReturnValue:
+    """The process answers; nothing else is asked."""
+    return Response("ok\n", content_type="text/plain; charset=utf-8")
+
+
+@pages.get("/readyz")
+async def readyz() -> ResponseReturnValue:
+    """200 if every registered check passes, else 503; each check with its result."""
+    results = await check_readiness(_READY_TIMEOUT_S)
+    failed = {name: str(result) for name, result in results.items() if result is not None}
+    checks = {name: failed.get(name, "ok") for name in results}
+    response = jsonify({"ready": not failed, "checks": checks})
+    if failed:
+        response.status_code = 503
+        response.headers["Retry-After"] = "5"
+    return response

@@ -1,0 +1,1 @@
+"""What every feature's pages stand on: sessions, CSRF, errors, headers, logs, forms."""

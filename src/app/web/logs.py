@@ -1,0 +1,53 @@
+"""Logs: structlog, for the application's own events and for what libraries log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from ..config import Settings
+
+__all__ = ["configure_logs"]
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send every log line to standard error, as ``LOG_FORMAT`` and ``LOG_LEVEL`` say, with the request's id.
+
+    A process that has set up the root logger itself (pytest, a worker) keeps its set-up.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    if root.handlers:
+        return
+    last: list[structlog.typing.Processor]
+    if settings.LOG_FORMAT == "json":
+        last = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root.addHandler(handler)
+    root.setLevel(settings.LOG_LEVEL)
