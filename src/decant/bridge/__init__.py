@@ -6,7 +6,16 @@ takes part. Here a whole coroutine runs in such a greenlet (:func:`bridged`), or
 (:func:`in_thread`), so that any synchronous call below may :func:`wait`. SQLAlchemy itself is not imported.
 """
 
-from .greenlets import bridged, refuse_eager_tasks, wait
-from .threads import Threads, current_threads, in_thread
+from .greenlets import bridged, can_wait, refuse_eager_tasks, wait
+from .threads import Threads, current_threads, in_thread, thread_waits
 
-__all__ = ["Threads", "bridged", "current_threads", "in_thread", "refuse_eager_tasks", "wait"]
+__all__ = [
+    "Threads",
+    "bridged",
+    "can_wait",
+    "current_threads",
+    "in_thread",
+    "refuse_eager_tasks",
+    "thread_waits",
+    "wait",
+]

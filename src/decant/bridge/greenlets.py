@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
 
-__all__ = ["ThreadBridge", "bridged", "carry", "discard", "local", "refuse_eager_tasks", "wait"]
+__all__ = ["ThreadBridge", "bridged", "can_wait", "carry", "discard", "local", "refuse_eager_tasks", "wait"]
 
 T = TypeVar("T")
 _MISSING = object()
@@ -127,6 +127,16 @@ def wait(awaitable: Awaitable[T]) -> T:
         return local.run(_coroutine(awaitable))
     discard(awaitable)
     raise RuntimeError(_OUTSIDE if loop else _MAY_NOT)
+
+
+def can_wait() -> bool:
+    """Whether :func:`wait` may be called here and now."""
+    current, loop = getcurrent(), asyncio._get_running_loop()
+    if type(current) is _Bridge:
+        return current.task is asyncio.current_task(loop)
+    if getattr(current, "__sqlalchemy_greenlet_provider__", False):
+        return loop is None or type(current) is not ThreadBridge
+    return loop is None and local.may_wait
 
 
 class _Local(threading.local):

@@ -16,7 +16,7 @@ from greenlet import getcurrent
 from ..errors import Overloaded
 from .greenlets import ThreadBridge, bridged, carry, discard, local
 
-__all__ = ["Threads", "current_threads", "in_thread"]
+__all__ = ["Threads", "current_threads", "in_thread", "thread_waits"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -110,6 +110,12 @@ class _Call:
 _owner: ContextVar[_Call | None] = ContextVar("decant_thread_that_waits", default=None)
 
 
+def thread_waits() -> bool:
+    """Whether the running task works for a thread that waits for it: :func:`in_thread` then runs there."""
+    owner = _owner.get()
+    return owner is not None and owner.task is not None and owner.loop is asyncio._get_running_loop()
+
+
 def _plainly(call: _Call) -> Any:
     local.may_wait = False
     return call.function()
@@ -144,9 +150,8 @@ class Threads:
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function(*args, **kwargs)`` in a thread, with the caller's context variables, which it may set."""
-        owner, loop = _owner.get(), asyncio.get_running_loop()
-        work = partial(function, *args, **kwargs)
-        if self.may_wait and owner is not None and owner.task is not None and owner.loop is loop:
+        owner, work = _owner.get(), partial(function, *args, **kwargs)
+        if self.may_wait and owner is not None and thread_waits():
             call = _Call(work, owner.mailbox)  # on the thread that waits for us: no second slot, no deadlock
             owner.mailbox.put(partial(call, _Call.serve))
             return cast(T, await self._result(call))

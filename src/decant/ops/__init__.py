@@ -1,0 +1,1 @@
+"""Operations: what is counted, what is ready, and what is written down."""
