@@ -21,8 +21,8 @@ __all__ = ["Shared", "share"]
 
 _POLL_S = 0.02
 _STOP_TIMEOUT_S = 30.0
-# The keeper must not be a child that its user has to reap, and must outlive it: the first process only forks.
-_KEEPER = "import sys; sys.path.insert(0, {root!r}); from decant.embedded.keeper import main; main({arguments!r})"
+# It imports what its user can, wherever it runs. It forks at once, so that its user has no child to reap.
+_KEEPER = "import sys; sys.path[:] = {path!r}; from decant.embedded.keeper import main; main({arguments!r})"
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ def _start_keeper(kind: str, folder: Folder, durable: bool, deadline: float) -> 
         folder.forget_error()
         timeout_s = max(1.0, deadline - time.monotonic())
         arguments = json.dumps([kind, str(folder.path), durable, timeout_s, lock.descriptor])
-        root = str(Path(__file__).parents[2])
+        path = [str(Path(entry).absolute()) for entry in sys.path]
         with folder.open_keeper_log() as log:
             subprocess.run(
-                [sys.executable, "-c", _KEEPER.format(root=root, arguments=arguments)],
+                [sys.executable, "-c", _KEEPER.format(path=path, arguments=arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
