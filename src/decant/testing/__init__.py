@@ -1,1 +1,25 @@
-"""The test client with Flask's keyword arguments, and a pytest plugin."""
+"""Tests of a Quart application with Flask's API: a test client, a CLI runner, and a pytest plugin.
+
+The plugin (:mod:`decant.testing.plugin`) is loaded by pytest in every environment that has Decant, so nothing
+is imported here before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .cookies import Cookie
+    from .responses import TestResponse
+
+__all__ = ["Client", "Cookie", "TestResponse"]
+
+_HOMES = {"Client": ".client", "Cookie": ".cookies", "TestResponse": ".responses"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)
