@@ -1,0 +1,59 @@
+"""One client per application, URL and options."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+from ..context import current_app, has_app
+from ..ops.registry import readiness
+from .core import Redis
+from .options import Options, options_from
+
+__all__ = ["client"]
+
+_EXTENSION: Final = "decant.redis"
+_without_app: Final[dict[Options, Redis]] = {}
+
+
+def client(app: Any = None, url: str | None = None, *, decode_responses: bool = False, **options: Any) -> Redis:
+    """The application's Redis client; made once per URL and options, in each event loop with connections of its own.
+
+    ``app`` is a Quart or Flask application, by default the current one. Without any, ``url`` must be given and the
+    client is the process's. Every other option is one of :class:`~decant.redis.Options`; what is not given is read
+    from the configuration (``REDIS_URL``, ``REDIS_DEADLINE_S``, …). An application that has not begun to serve
+    closes it after serving.
+
+    :raises ConfigError: if the URL or an option is wrong; passwords are not shown.
+    """
+    if app is None and has_app():
+        app = current_app()
+    if app is None:
+        made = options_from({}, url, decode_responses=decode_responses, **options)
+        return _without_app.setdefault(made, Redis(made)) if made not in _without_app else _without_app[made]
+    made = options_from(app.config, url, decode_responses=decode_responses, **options)
+    clients: dict[Options, Redis] = app.extensions.setdefault(_EXTENSION, {})
+    if not clients:
+        _close_with(app, clients)
+    if made not in clients:
+        redis = clients[made] = Redis(made)
+        name = "redis" if len(clients) == 1 else f"redis {len(clients)}"
+        readiness(name, partial(_ready, redis), critical=False, app=app)
+    return clients[made]
+
+
+async def _ready(redis: Redis) -> None:
+    await redis.ping()  # with an open breaker, the next probe
+
+
+def _close_with(app: Any, clients: dict[Options, Redis]) -> None:
+    async def close_redis() -> None:
+        for redis in clients.values():
+            await redis.aclose()
+
+    hook = getattr(app, "after_serving", None)  # Quart's; a Flask application's clients end with their loop
+    if hook is not None:
+        try:
+            hook(close_redis)
+        except AssertionError:  # it serves already: they end with the loop
+            return
