@@ -7,13 +7,14 @@ takes part. Here a whole coroutine runs in such a greenlet (:func:`bridged`), or
 """
 
 from .greenlets import bridged, can_wait, refuse_eager_tasks, wait
-from .threads import Threads, current_threads, in_thread, thread_waits
+from .threads import Threads, current_threads, flow, in_thread, thread_waits
 
 __all__ = [
     "Threads",
     "bridged",
     "can_wait",
     "current_threads",
+    "flow",
     "in_thread",
     "refuse_eager_tasks",
     "thread_waits",

@@ -145,12 +145,15 @@ class _Local(threading.local):
     may_wait = True
     kept: _Runner | None = None
 
-    def run(self, steps: Coroutine[Any, Any, T]) -> T:
+    def keep(self) -> _Runner:
         if self.kept is None or self.kept.pid != os.getpid():
             self.kept = _Runner()
-        context = copy_context()
+        return self.kept
+
+    def run(self, steps: Coroutine[Any, Any, T]) -> T:
+        kept, context = self.keep(), copy_context()
         try:
-            return self.kept.runner.run(bridged(steps), context=context)
+            return kept.runner.run(kept.root(steps), context=context)
         finally:
             carry(context)
 
@@ -161,6 +164,11 @@ class _Local(threading.local):
 class _Runner:
     def __init__(self) -> None:
         self.runner, self.pid = asyncio.Runner(), os.getpid()
+        self.task: asyncio.Task[Any] | None = None
+
+    async def root(self, steps: Coroutine[Any, Any, T]) -> T:
+        self.task = asyncio.current_task()
+        return await bridged(steps)
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
         if self.pid == getpid():  # a forked child must not touch its parent's selector

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, ContextVar, copy_context
@@ -16,7 +17,7 @@ from greenlet import getcurrent
 from ..errors import Overloaded
 from .greenlets import ThreadBridge, bridged, carry, discard, local
 
-__all__ = ["Threads", "current_threads", "in_thread", "thread_waits"]
+__all__ = ["Threads", "current_threads", "flow", "in_thread", "thread_waits"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -28,7 +29,7 @@ class _Call:
     """One function in a thread; each method says on which side it runs. ``task`` is what the thread waits for."""
 
     def __init__(self, function: Callable[[], Any], mailbox: SimpleQueue[Callable[[], Any]]) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop, self.flow = asyncio.get_running_loop(), flow()
         self.done: asyncio.Future[Outcome] = self.loop.create_future()
         self.function, self.mailbox, self.context = function, mailbox, copy_context()
         self.task: asyncio.Task[Any] | None = None
@@ -36,12 +37,15 @@ class _Call:
 
     def __call__(self, serve: Callable[[_Call], Any]) -> None:  # in the thread
         outcome: Outcome
+        outer, _here.call = _here.call, self
         try:
             if self.cancelling:
                 raise asyncio.CancelledError
             outcome = (self.context.run(serve, self), None)
         except BaseException as error:  # handed to the task that awaits the call
             outcome = (None, error)
+        finally:
+            _here.call = outer
         try:
             self.loop.call_soon_threadsafe(self._finish, outcome)
         except RuntimeError:
@@ -108,6 +112,32 @@ class _Call:
 
 
 _owner: ContextVar[_Call | None] = ContextVar("decant_thread_that_waits", default=None)
+
+
+class _Here(threading.local):
+    call: _Call | None = None
+
+
+_here = _Here()
+
+
+def flow() -> asyncio.Task[Any] | asyncio.Runner:
+    """What the code here belongs to: of two parts of one flow, only one runs at a time.
+
+    The current task; in a thread of :func:`in_thread`, and in what it waits for, the task that sent it there;
+    where no loop runs, and in what is waited for there, the runner that the thread keeps. Has ``get_loop()``.
+
+    :raises RuntimeError: in a callback of the loop, outside any task.
+    """
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return _here.call.flow if _here.call is not None else local.keep().runner
+    task, owner = asyncio.current_task(loop), _owner.get()
+    if task is None:
+        raise RuntimeError("a callback of the event loop belongs to no task: start one with create_task")
+    if owner is not None and owner.task is task:
+        return owner.flow
+    return local.kept.runner if local.kept is not None and local.kept.task is task else task
 
 
 def thread_waits() -> bool:
