@@ -1,0 +1,145 @@
+"""``decant worker``: arq's worker, which outlives a restart of Redis and stops gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import sys
+import time
+from contextlib import suppress
+from inspect import isclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import CommandError, missing_extra
+from .project import Project, load_target
+
+__all__ = ["JobRunner", "worker"]
+
+_FIRST_DELAY_S = 0.5
+_LONGEST_DELAY_S = 10.0
+_STABLE_AFTER_S = 30.0
+_COMPLETION_WAIT_S = 10.0
+_CLOSE_TIMEOUT_S = 5.0
+logger = logging.getLogger("decant.worker")
+
+
+@click.command()
+@click.argument("target", required=False)
+def worker(target: str | None) -> int:
+    """Run the jobs of TARGET, arq settings such as workers:WorkerSettings.
+
+    Without TARGET, those that [tool.decant] of pyproject.toml names. SIGTERM and Ctrl-C let running jobs end, for as
+    long as the settings' job_completion_wait says (10 s if they do not); a second one cancels them, to be run again.
+    """
+    name = "TARGET"
+    if target is None:
+        project = Project.find(Path.cwd())
+        project.extend_import_path()
+        target, name = project.worker, "tool.decant.worker"
+        if target is None:
+            raise CommandError(
+                f"[tool.decant] in {project.root / 'pyproject.toml'} has no worker: name one, or a TARGET"
+            )
+    else:
+        sys.path.insert(0, str(Path.cwd()))
+    settings = load_target(target, name)
+    if not isclass(settings) and not isinstance(settings, dict):
+        raise CommandError(f"{name} {target!r} is no class (nor dict) of arq settings but {settings!r}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return asyncio.run(JobRunner(settings).run())
+
+
+class JobRunner:
+    """Runs arq workers over the same settings, one after another, until told to stop."""
+
+    def __init__(self, settings: Any) -> None:
+        try:
+            from arq.worker import create_worker, get_kwargs
+            from redis.exceptions import RedisError
+        except ImportError as error:
+            raise missing_extra("decant worker", "tasks", error) from error
+        self.connection_errors = (RedisError, OSError, TimeoutError)
+        self.settings, self.create_worker = settings, create_worker
+        options: dict[str, Any] = dict(get_kwargs(settings))
+        self.completion_wait_s = float(options.get("job_completion_wait") or _COMPLETION_WAIT_S)
+        self.asked_to_stop, self.asked_again = asyncio.Event(), asyncio.Event()
+        self.delay_s = _FIRST_DELAY_S
+
+    async def run(self) -> int:
+        """Run until told to stop, or in burst mode until the queue is empty."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._told_to_stop)
+        while not self.asked_to_stop.is_set():
+            started = time.monotonic()
+            try:
+                await self._run_one()
+                return 0
+            except self.connection_errors as error:
+                if time.monotonic() - started > _STABLE_AFTER_S:
+                    self.delay_s = _FIRST_DELAY_S
+                await self._pause(error)
+        return 0
+
+    def _told_to_stop(self) -> None:
+        (self.asked_again if self.asked_to_stop.is_set() else self.asked_to_stop).set()
+
+    async def _pause(self, error: Exception) -> None:
+        delay_s = self.delay_s * random.uniform(0.75, 1.25)
+        logger.warning("the connection was lost, next attempt in %.1f s: %s: %s", delay_s, type(error).__name__, error)
+        self.delay_s = min(self.delay_s * 2, _LONGEST_DELAY_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.asked_to_stop.wait(), delay_s)
+
+    async def _run_one(self) -> None:
+        """Run a worker to its end; raises what ended it."""
+        try:
+            job_worker = self.create_worker(self.settings, handle_signals=False)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise CommandError(f"arq does not accept the settings: {error}") from error
+        running = asyncio.create_task(job_worker.async_run())
+        stop = asyncio.create_task(self.asked_to_stop.wait())
+        try:
+            await asyncio.wait([running, stop], return_when=asyncio.FIRST_COMPLETED)
+            if stop.done():
+                await self._let_jobs_end(job_worker)
+            else:
+                running.result()
+        finally:
+            stop.cancel()
+            running.cancel()
+            await asyncio.wait([running])
+            await self._close(job_worker)
+
+    async def _let_jobs_end(self, job_worker: Any) -> None:
+        job_worker.allow_pick_jobs = False
+        jobs = [job for job in job_worker.tasks.values() if not job.done()]
+        if jobs:
+            logger.info("waiting up to %g s for %d running jobs", self.completion_wait_s, len(jobs))
+            again = asyncio.create_task(self.asked_again.wait())
+            ends: list[asyncio.Future[Any]] = [asyncio.gather(*jobs, return_exceptions=True), again]
+            await asyncio.wait(ends, timeout=self.completion_wait_s, return_when=asyncio.FIRST_COMPLETED)
+            again.cancel()
+
+    async def _close(self, job_worker: Any) -> None:
+        """Cancel the jobs that still run (arq puts them back), then arq's own clean-up, which wants Redis, bounded."""
+        jobs: list[asyncio.Task[Any]] = [job for job in job_worker.tasks.values() if not job.done()]
+        for job in jobs:
+            job.cancel()
+        if jobs:
+            await asyncio.wait(jobs, timeout=_CLOSE_TIMEOUT_S)
+        if job_worker.pool is None:
+            return
+        if job_worker.on_shutdown is not None:
+            try:
+                await asyncio.wait_for(job_worker.on_shutdown(job_worker.ctx), _CLOSE_TIMEOUT_S)
+            except Exception:
+                logger.exception("on_shutdown failed")
+        with suppress(*self.connection_errors):
+            await asyncio.wait_for(job_worker.pool.delete(job_worker.health_check_key), _CLOSE_TIMEOUT_S)
+        await job_worker.pool.close(close_connection_pool=True)
