@@ -18,13 +18,14 @@ from werkzeug.test import ClientRedirectError
 
 from ..bridge import wait
 from . import cookies
-from .contexts import Exchange, Kept, run_apart
+from .contexts import Exchange, Kept, drop_ended
 from .outgoing import Outgoing, build
 from .responses import TestResponse, response_class
 from .sessions import SessionTransaction
 
 __all__ = ["Client"]
 
+_USER_AGENT = f"Werkzeug/{version('werkzeug')}"  # Flask's
 _REDIRECTS = {301, 302, 303, 305, 307, 308}
 
 
@@ -48,7 +49,7 @@ class Client(QuartClient):
         self.allow_subdomain_redirects = allow_subdomain_redirects
         self.environ_base: dict[str, Any] = {
             "REMOTE_ADDR": "127.0.0.1",
-            "HTTP_USER_AGENT": f"Werkzeug/{version('werkzeug')}",
+            "HTTP_USER_AGENT": _USER_AGENT,
         }
         self._kept: Kept | None = None
 
@@ -94,7 +95,7 @@ class Client(QuartClient):
     async def _send(self, outgoing: Outgoing) -> TestResponse:
         exchange = Exchange(self.app)
         try:
-            response = await run_apart(self._receive(self.with_cookies(outgoing), exchange))
+            response = await self._receive(self.with_cookies(outgoing), exchange)
         except Exception:
             if exchange.error is None or not self._raises():
                 raise
@@ -131,6 +132,7 @@ class Client(QuartClient):
         kept, self._kept = self._kept, None
         if kept is not None:
             await kept.end()
+        drop_ended()
 
     def websocket(self, path: str, **kwargs: Any) -> TestWebsocketConnectionProtocol:
         """Quart's, from the address 127.0.0.1."""

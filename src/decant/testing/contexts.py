@@ -19,7 +19,7 @@ from quart import Quart, got_request_exception, request_started
 
 from ..bridge import bridged
 
-__all__ = ["Exchange", "Kept", "run_apart"]
+__all__ = ["Exchange", "Kept", "drop_ended"]
 
 T = TypeVar("T")
 _current: ContextVar[Exchange | None] = ContextVar("decant_exchange", default=None)
@@ -66,7 +66,9 @@ class Kept:
     """Contexts of a request that has ended, current in the test until :meth:`end`."""
 
     def __init__(self, contexts: list[Any]) -> None:
-        self._contexts = contexts
+        # Quart 0.22 uses an application context that surrounds the request: that one is not ours.
+        around = {id(value) for value in copy_context().values()}
+        self._contexts = [context for context in contexts if id(context) not in around]
         # Pushed and popped in a context of their own, for the test may begin and end in two (a fixture's, its own).
         self._home = copy_context()
         self._tokens: list[tuple[ContextVar[Any], Token[Any]]] = []
@@ -83,8 +85,9 @@ class Kept:
         """Pop them, which runs the teardown functions; what was current before is so again."""
         _ended.update(self._contexts)
         for variable, token in reversed(self._tokens):
-            with suppress(ValueError):  # set in a context that is not the caller's, and ends with its task
+            with suppress(ValueError):  # set elsewhere
                 variable.reset(token)
+        drop_ended()
         await _run_in(self._home, self._pop())
 
     async def _push(self) -> None:
@@ -100,18 +103,14 @@ async def _run_in(context: Context, steps: Coroutine[Any, Any, T]) -> T:
     return await asyncio.get_running_loop().create_task(bridged(steps), context=context)
 
 
-async def run_apart(steps: Coroutine[Any, Any, T]) -> T:
-    """Await a request's steps where contexts that have ended are not current any more.
+def drop_ended() -> None:
+    """Let no context that has ended be current: Quart 0.22 would use its ``g`` again.
 
-    A context variable cannot be unset in another context than it was set in, so that one of an ended context
-    may be left over in the test's; Quart 0.22 would use its ``g`` again.
+    A context variable can be reset only where it was set, and a block may begin in a fixture and end in
+    another task, or each request have a task of its own, so that ended contexts may be left over.
     """
     ended = {id(context) for context in _ended}
-    current = copy_context()
-    if not any(id(value) in ended for value in current.values()):
-        return await steps
-    clean = Context()
-    for variable, value in current.items():
-        if id(value) not in ended:
-            clean.run(variable.set, value)
-    return await asyncio.get_running_loop().create_task(steps, context=clean)
+    if ended:
+        for variable, value in copy_context().items():
+            if id(value) in ended:
+                variable.set(None)

@@ -207,6 +207,10 @@ def _outgoing(builder: EnvironBuilder) -> Outgoing:
     scheme = environ["wsgi.url_scheme"]
     root_path = _text(environ["SCRIPT_NAME"]).rstrip("/")
     address = environ.get("REMOTE_ADDR")
+    stream = environ["wsgi.input"]
+    body = stream.read()
+    if stream is not builder.input_stream:
+        stream.close()  # a temporary file, if large
     return Outgoing(
         method=environ["REQUEST_METHOD"],
         scheme=scheme,
@@ -216,7 +220,7 @@ def _outgoing(builder: EnvironBuilder) -> Outgoing:
         path=f"{root_path}/{_text(environ['PATH_INFO']).removeprefix('/')}",
         query_string=iri_to_uri(f"?{_text(environ['QUERY_STRING'])}").removeprefix("?"),
         headers=_headers(builder.headers, environ, builder.environ_overrides or {}),
-        body=environ["wsgi.input"].read(),
+        body=body,
     )
 
 

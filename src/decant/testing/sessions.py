@@ -10,7 +10,6 @@ from quart.sessions import SessionMixin
 from quart.testing import no_op_push
 
 from ..bridge import wait
-from .contexts import run_apart
 from .outgoing import build
 
 if TYPE_CHECKING:
@@ -31,14 +30,14 @@ class SessionTransaction:
         self._session: SessionMixin | None = None
 
     async def __aenter__(self) -> SessionMixin:
-        self._session = await run_apart(self._open())
+        self._session = await self._open()
         return self._session
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc_value: BaseException | None, tb: TracebackType | None
     ) -> None:
         if exc_type is None:
-            await run_apart(self._store())
+            await self._store()
 
     def __enter__(self) -> SessionMixin:
         return wait(self.__aenter__())
