@@ -44,7 +44,9 @@ def _public_url(value: str) -> str:
 
 def _secret_key(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < 16:
-        raise ValueError("at least 16 characters are needed, as from: python -c 'import secrets; print(secrets.token_hex())'")
+        raise ValueError(
+            "at least 16 characters are needed, as from: python -c 'import secrets; print(secrets.token_hex())'"
+        )
     return value
 
 

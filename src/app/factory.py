@@ -30,6 +30,7 @@ from .web.gate import Gate
 from .web.logs import configure_logs
 from .web.sessions import Sessions
 from .web.statics import init_statics
+from .web.templates import init_templates
 
 __all__ = ["create_app"]
 
@@ -91,6 +92,7 @@ def _init_extensions(app: Quart, settings: Settings) -> None:
     init_passwords(app, settings)
     init_converters(app)
     init_statics(app)
+    init_templates(app)
     init_csrf(app)
     init_current(app)
     init_errors(app)

@@ -29,7 +29,7 @@ async def current_user() -> User | None:
 
 async def _load() -> User | None:
     identity, epoch = session.get("user_id"), session.get("epoch")
-    if not isinstance(identity, int):
+    if not isinstance(identity, int) or not 0 < identity < 2**63:
         return None
     user: User | None = await db.session.get(User, identity)
     if user is None or user.session_epoch != epoch:

@@ -36,9 +36,7 @@ async def register() -> ResponseReturnValue:
     try:
         user = await service.register(username, password)
     except Invalid as invalid:
-        page = await render_template(
-            "accounts/register.html", errors=invalid.errors, values={"username": username}
-        )
+        page = await render_template("accounts/register.html", errors=invalid.errors, values={"username": username})
         return page, 422
     login(user)
     await flash(f"Welcome, {user.username}. Shorten your first link.", "success")

@@ -20,7 +20,24 @@ _SHORTEST_SLUG = 3
 _SLUG = re.compile(SLUG)
 _DIGITS = re.compile(r"[0-9]{1,12}")
 # Words that pages of later versions, or what people look for on any site, may need.
-_KEPT = frozenset("about admin api assets contact docs help imprint legal metrics monitor privacy socketio terms".split())
+_KEPT = frozenset(
+    [
+        "about",
+        "admin",
+        "api",
+        "assets",
+        "contact",
+        "docs",
+        "help",
+        "imprint",
+        "legal",
+        "metrics",
+        "monitor",
+        "privacy",
+        "socketio",
+        "terms",
+    ]
+)
 
 
 def reserved_slugs(app: Quart) -> frozenset[str]:

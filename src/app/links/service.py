@@ -44,7 +44,9 @@ async def _tags(owner: User, names: Sequence[str]) -> list[Tag]:
         return []
     rows = [{"owner_id": owner.id, "name": name} for name in names]
     await db.session.execute(insert(Tag).values(rows).on_conflict_do_nothing())
-    found = await db.session.scalars(select(Tag).where(Tag.owner_id == owner.id, Tag.name.in_(names)).order_by(Tag.name))
+    found = await db.session.scalars(
+        select(Tag).where(Tag.owner_id == owner.id, Tag.name.in_(names)).order_by(Tag.name)
+    )
     return list(found)
 
 

@@ -23,7 +23,7 @@ _LONGEST_QUERY = 100
 @links.record
 def _templates(state: object) -> None:
     app = state.app  # type: ignore[attr-defined]
-    app.jinja_env.globals.update(short_url=short_url, zones=zones)
+    app.jinja_env.globals.update(short_url=short_url, zones=zones, periods=stats.PERIODS)
 
 
 async def _own(slug: str) -> Link:

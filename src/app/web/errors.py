@@ -6,8 +6,6 @@ from typing import Any
 
 from quart import Quart, Response, g, jsonify, render_template, request
 from quart.typing import ResponseReturnValue
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from decant.errors import Overloaded, Unavailable
@@ -79,15 +77,9 @@ async def _unavailable(error: Unavailable) -> ResponseReturnValue:
     return await _later(error.retry_after_s, "A server that this page needs does not answer. Please try again.")
 
 
-async def _no_database(error: Exception) -> ResponseReturnValue:
-    return await _later(5, "The database does not answer. Please try again.")
-
-
 def init_errors(app: Quart) -> None:
     """Answer every error as :func:`wants_problem` says; a server that is away is 503 with ``Retry-After``."""
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Invalid, _invalid)
     app.register_error_handler(Overloaded, _overloaded)
     app.register_error_handler(Unavailable, _unavailable)
-    for kind in (OperationalError, InterfaceError, PoolTimeout, ConnectionError):
-        app.register_error_handler(kind, _no_database)

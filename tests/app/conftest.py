@@ -1,0 +1,129 @@
+"""The application on a migrated database of its own, and people who use its pages."""
+
+from __future__ import annotations
+
+import html
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+
+from app import create_app
+from decant import Quart
+
+KEY = "not so secret, for tests only"
+PASSWORD = "correct horse battery"
+
+
+def with_name(url: str, name: str) -> str:
+    base, _, query = url.partition("?")
+    return f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+
+
+@pytest.fixture(scope="session")
+def migrated(servers: Any) -> Iterator[str]:
+    """The name of a database with the application's tables, made by its migrations; to be copied."""
+    name = f"template_{uuid.uuid4().hex}"
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    config = Config("migrations/alembic.ini")
+    config.set_main_option("script_location", "migrations")
+    config.attributes["database_url"] = with_name(servers.database_url, name)
+    command.upgrade(config, "head")
+    yield name
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def app_database_url(servers: Any, migrated: str) -> Iterator[str]:
+    """A copy of the migrated database, dropped after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated}")
+    yield with_name(servers.database_url, name)
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(app_database_url: str, redis_url: str) -> dict[str, Any]:
+    """Settings for ``create_app``: real servers, cheap hashes."""
+    return {
+        "DATABASE_URL": app_database_url,
+        "REDIS_URL": redis_url,
+        "SECRET_KEY": KEY,
+        "ARGON2_TIME_COST": 1,
+        "ARGON2_MEMORY_COST_KIB": 64,
+        "TESTING": True,
+        "PROPAGATE_EXCEPTIONS": False,
+    }
+
+
+@pytest.fixture
+async def app(settings: dict[str, Any]) -> AsyncIterator[Quart]:
+    """The application, being served."""
+    made = create_app(settings)
+    async with made.test_app():
+        yield made
+
+
+@dataclass
+class Person:
+    """Somebody with a browser: keeps cookies, and sends forms with the token of the page they are on."""
+
+    client: Any
+    token: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def get(self, path: str, **options: Any) -> Any:
+        response = await self.client.get(path, headers={"Accept": "text/html", **self.headers}, **options)
+        found = re.search(r'name="csrf_token" value="([^"]+)"', await response.get_data(as_text=True))
+        if found:
+            self.token = found[1]
+        return response
+
+    async def post(self, path: str, data: dict[str, Any] | None = None, **options: Any) -> Any:
+        data = {"csrf_token": self.token, **(data or {})}
+        headers = {"Accept": "text/html", "Origin": "http://localhost", **self.headers, **options.pop("headers", {})}
+        return await self.client.post(path, data=data, headers=headers, **options)
+
+    async def register(self, username: str, password: str = PASSWORD) -> Any:
+        await self.get("/register")
+        response = await self.post("/register", {"username": username, "password": password})
+        await self.get("/account")
+        return response
+
+    async def log_in(self, username: str, password: str = PASSWORD, **extra: str) -> Any:
+        await self.get("/login")
+        response = await self.post("/login", {"username": username, "password": password, **extra})
+        await self.get("/account")
+        return response
+
+    async def link(self, target: str = "https://example.com/", **fields: str) -> Any:
+        return await self.post("/links/new", {"target": target, **fields})
+
+
+@pytest.fixture
+def person(app: Quart) -> Callable[[], Person]:
+    """Makes people, each with a browser of their own."""
+    return lambda: Person(app.test_client())
+
+
+@pytest.fixture
+async def ada(person: Callable[[], Person]) -> Person:
+    """Somebody who is registered and logged in."""
+    somebody = person()
+    await somebody.register("ada")
+    return somebody
+
+
+async def text_of(response: Any) -> str:
+    """A response's HTML with its entities resolved."""
+    return html.unescape(await response.get_data(as_text=True))
