@@ -6,14 +6,17 @@ takes part. Here a whole coroutine runs in such a greenlet (:func:`bridged`), or
 (:func:`in_thread`), so that any synchronous call below may :func:`wait`. SQLAlchemy itself is not imported.
 """
 
-from .greenlets import bridged, can_wait, refuse_eager_tasks, wait
-from .threads import Threads, current_threads, flow, in_thread, thread_waits
+from .calls import detached, flow, thread_waits
+from .greenlets import bridged, refuse_eager_tasks
+from .threads import Threads, current_threads, in_thread
+from .waiting import can_wait, wait
 
 __all__ = [
     "Threads",
     "bridged",
     "can_wait",
     "current_threads",
+    "detached",
     "flow",
     "in_thread",
     "refuse_eager_tasks",
