@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from app import create_app
 from decant import Quart
 
 KEY = "not so secret, for tests only"
+Make = Callable[..., Awaitable[Quart]]
 PASSWORD = "correct horse battery"
 
 
@@ -67,9 +69,19 @@ def settings(app_database_url: str, redis_url: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def app(settings: dict[str, Any]) -> AsyncIterator[Quart]:
+def make(settings: dict[str, Any]) -> Make:
+    """Makes applications, as ``create_app`` does: not on the event loop, since it reads files."""
+
+    async def make_app(**more: Any) -> Quart:
+        return await asyncio.to_thread(create_app, {**settings, **more})
+
+    return make_app
+
+
+@pytest.fixture
+async def app(make: Make) -> AsyncIterator[Quart]:
     """The application, being served."""
-    made = create_app(settings)
+    made = await make()
     async with made.test_app():
         yield made
 

@@ -12,14 +12,13 @@ from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 from sqlalchemy import select
 
-from app import create_app
 from app.accounts.current import safe_next
 from app.accounts.passwords import passwords
 from app.extensions import db
 from app.models import ApiToken, User
 from decant import Quart
 
-from .conftest import KEY, PASSWORD, Person, text_of
+from .conftest import KEY, PASSWORD, Make, Person, text_of
 
 People = Callable[[], Person]
 
@@ -93,9 +92,9 @@ async def test_a_wrong_password_and_an_unknown_name_look_the_same(ada: Person, p
     assert "user name or the password is wrong" in await text_of(unknown)
 
 
-async def test_an_unknown_name_takes_as_long_as_a_wrong_password(settings: dict[str, Any]) -> None:
+async def test_an_unknown_name_takes_as_long_as_a_wrong_password(make: Make) -> None:
     """Names cannot be found out by the clock: both hash once (here at a cost that shows)."""
-    app = create_app({**settings, "ARGON2_TIME_COST": 4, "ARGON2_MEMORY_COST_KIB": 4096})
+    app = await make(ARGON2_TIME_COST=4, ARGON2_MEMORY_COST_KIB=4096)
     took: dict[str | None, list[float]] = {}
     async with app.app_context():
         hashed = await passwords().hash(PASSWORD)
@@ -107,17 +106,17 @@ async def test_an_unknown_name_takes_as_long_as_a_wrong_password(settings: dict[
     assert 0.5 < median(took[None]) / median(took[hashed]) < 2
 
 
-async def test_nobodys_password_opens_nothing(settings: dict[str, Any]) -> None:
+async def test_nobodys_password_opens_nothing(make: Make) -> None:
     """The hash that unknown names are compared with is not an account."""
-    async with create_app(settings).app_context():
+    async with (await make()).app_context():
         assert not await passwords().verify(None, "nobody has this password")
 
 
-async def test_a_login_rehashes_when_the_parameters_have_changed(settings: dict[str, Any]) -> None:
+async def test_a_login_rehashes_when_the_parameters_have_changed(make: Make) -> None:
     """After ARGON2_* changes, each account's hash follows at its next log-in, and the password stays."""
-    async with create_app(settings).test_app() as old:
+    async with (await make()).test_app() as old:
         await Person(old.test_client()).register("ada")
-    async with create_app({**settings, "ARGON2_TIME_COST": 2}).test_app() as new:
+    async with (await make(ARGON2_TIME_COST=2)).test_app() as new:
         ada = Person(new.test_client())
         assert (await ada.log_in("ada")).status_code == 303
         async with new.app_context():
@@ -236,10 +235,10 @@ async def test_flask_reads_the_session(ada: Person) -> None:
     ],
 )
 async def test_the_cookie_is_secure_http_only_and_lax(
-    settings: dict[str, Any], settings_more: dict[str, Any], base_url: str, secure: bool
+    make: Make, settings_more: dict[str, Any], base_url: str, secure: bool
 ) -> None:
     """``Secure`` wherever that does not lose the cookie, or as configured; scripts never see it."""
-    app = create_app({**settings, **settings_more})
+    app = await make(**settings_more)
     response = await app.test_client().get("/login", base_url=base_url)
     cookie = response.headers["Set-Cookie"]
     assert ("Secure" in cookie) is secure
@@ -325,19 +324,19 @@ async def test_there_are_at_most_fifty_tokens(ada: Person, app: Quart) -> None:
     assert "50 tokens" in await text_of(response)
 
 
-async def test_registration_can_be_closed(settings: dict[str, Any]) -> None:
+async def test_registration_can_be_closed(make: Make) -> None:
     """With REGISTRATION=closed nobody registers, and no page offers it."""
-    somebody = Person(create_app({**settings, "REGISTRATION": "closed"}).test_client())
+    somebody = Person((await make(REGISTRATION="closed")).test_client())
     assert "/register" not in await text_of(await somebody.get("/login"))
     assert (await somebody.get("/register")).status_code == 403
     assert (await somebody.post("/register", {"username": "ada", "password": PASSWORD})).status_code == 403
 
 
-async def test_a_flood_of_logins_is_answered_with_503(settings: dict[str, Any]) -> None:
+async def test_a_flood_of_logins_is_answered_with_503(make: Make) -> None:
     """Past the bounded queue of the hashing threads a log-in is refused at once, with Retry-After; none hangs."""
     import asyncio
 
-    app = create_app({**settings, "HASH_THREADS": 1, "ARGON2_TIME_COST": 10, "ARGON2_MEMORY_COST_KIB": 8192})
+    app = await make(HASH_THREADS=1, ARGON2_TIME_COST=10, ARGON2_MEMORY_COST_KIB=8192)
     async with app.test_app():
         people = [Person(app.test_client()) for _ in range(130)]
         for somebody in people:

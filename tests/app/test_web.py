@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from quart import Quart as PlainQuart
 
-from app import create_app
 from app.accounts import service as accounts_service
 from decant import Quart
 from decant.ops.registry import readiness
 
-from .conftest import PASSWORD, Person, text_of
+from .conftest import PASSWORD, Make, Person, text_of
 
 People = Callable[[], Person]
 FORM = {"username": "ada", "password": PASSWORD}
@@ -54,9 +52,9 @@ async def test_a_form_of_another_site_is_refused(person: People, headers: dict[s
     assert (await ada.post("/register", FORM)).status_code == 303
 
 
-async def test_forms_come_from_the_public_origin_too(settings: dict[str, Any]) -> None:
+async def test_forms_come_from_the_public_origin_too(make: Make) -> None:
     """Behind a proxy that is not announced, PUBLIC_URL says what our origin is."""
-    ada = Person(create_app({**settings, "PUBLIC_URL": "https://sho.rt"}).test_client())
+    ada = Person((await make(PUBLIC_URL="https://sho.rt")).test_client())
     await ada.get("/register")
     assert (await ada.post("/register", FORM, headers={"Origin": "https://sho.rt"})).status_code == 303
 
@@ -114,9 +112,9 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(app: Quart) -> Non
     assert "GET" in response.headers["Allow"]
 
 
-async def test_a_body_that_is_too_large_is_413(settings: dict[str, Any]) -> None:
+async def test_a_body_that_is_too_large_is_413(make: Make) -> None:
     """Above MAX_CONTENT_LENGTH, with a page."""
-    somebody = Person(create_app({**settings, "MAX_CONTENT_LENGTH": 2048}).test_client())
+    somebody = Person((await make(MAX_CONTENT_LENGTH=2048)).test_client())
     await somebody.get("/login")
     response = await somebody.post("/login", {"username": "x" * 5000})
     assert response.status_code == 413
@@ -142,9 +140,9 @@ async def test_a_bug_is_a_500_that_tells_nothing(
     assert "the secret detail" in caplog.text
 
 
-async def test_without_its_database_a_page_is_503(settings: dict[str, Any]) -> None:
+async def test_without_its_database_a_page_is_503(make: Make) -> None:
     """Refused connections are 503 with Retry-After, as a page; what needs no database goes on."""
-    app = create_app({**settings, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
+    app = await make(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     somebody = Person(app.test_client())
     await somebody.get("/login")
     response = await somebody.post("/login", FORM)
@@ -212,11 +210,11 @@ async def test_a_sane_request_id_is_kept(app: Quart, given: str, kept: bool) -> 
     assert len(response.headers["X-Request-ID"]) >= 7
 
 
-async def test_proxies_are_believed_only_when_announced(settings: dict[str, Any]) -> None:
+async def test_proxies_are_believed_only_when_announced(make: Make) -> None:
     """X-Forwarded-Proto makes a request https with PROXY_HOPS=1, and nothing without."""
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1", "X-Forwarded-Host": "sho.rt"}
-    plain = await create_app(settings).test_client().get("/", headers=headers)
-    proxied = await create_app({**settings, "PROXY_HOPS": 1}).test_client().get("/", headers=headers)
+    plain = await (await make()).test_client().get("/", headers=headers)
+    proxied = await (await make(PROXY_HOPS=1)).test_client().get("/", headers=headers)
     assert "Strict-Transport-Security" not in plain.headers
     assert "Strict-Transport-Security" in proxied.headers
 

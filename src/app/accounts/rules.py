@@ -12,35 +12,11 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1000
 _USERNAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 # The most used ones that are long enough to pass otherwise.
 _COMMON = frozenset(
-    [
-        "1234567890",
-        "0123456789",
-        "12345678910",
-        "123456789a",
-        "1q2w3e4r5t",
-        "1qaz2wsx3edc",
-        "qwertyuiop",
-        "qwerty123456",
-        "qwertyuiop123",
-        "password12",
-        "password123",
-        "password1234",
-        "passw0rd123",
-        "iloveyou123",
-        "letmein123",
-        "welcome123",
-        "adminadmin",
-        "administrator",
-        "changeme123",
-        "unknown1234",
-        "football123",
-        "baseball123",
-        "sunshine123",
-        "princess123",
-        "abcdefghij",
-        "abcdef12345",
-        "asdfghjkl1",
-    ]
+    """
+    1234567890 0123456789 12345678910 123456789a 1q2w3e4r5t 1qaz2wsx3edc qwertyuiop qwerty123456 qwertyuiop123
+    password12 password123 password1234 passw0rd123 iloveyou123 letmein123 welcome123 adminadmin administrator
+    changeme123 unknown1234 football123 baseball123 sunshine123 princess123 abcdefghij abcdef12345 asdfghjkl1
+    """.split()  # noqa: SIM905
 )
 
 

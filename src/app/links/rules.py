@@ -21,22 +21,9 @@ _SLUG = re.compile(SLUG)
 _DIGITS = re.compile(r"[0-9]{1,12}")
 # Words that pages of later versions, or what people look for on any site, may need.
 _KEPT = frozenset(
-    [
-        "about",
-        "admin",
-        "api",
-        "assets",
-        "contact",
-        "docs",
-        "help",
-        "imprint",
-        "legal",
-        "metrics",
-        "monitor",
-        "privacy",
-        "socketio",
-        "terms",
-    ]
+    """
+    about admin api assets contact docs help imprint legal metrics monitor openapi privacy socketio terms
+    """.split()  # noqa: SIM905
 )
 
 
