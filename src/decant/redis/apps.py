@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from ..context import current_app, has_app
+from ..errors import ConfigError
 from ..ops.registry import readiness
 from .core import Redis
 from .options import Options, options_from
@@ -29,8 +30,12 @@ def client(app: Any = None, url: str | None = None, *, decode_responses: bool = 
     if app is None and has_app():
         app = current_app()
     if app is None:
+        if url is None:
+            raise ConfigError("url", None, "outside an application context a URL (or an app) is needed")
         made = options_from({}, url, decode_responses=decode_responses, **options)
-        return _without_app.setdefault(made, Redis(made)) if made not in _without_app else _without_app[made]
+        if made not in _without_app:
+            _without_app[made] = Redis(made)
+        return _without_app[made]
     made = options_from(app.config, url, decode_responses=decode_responses, **options)
     clients: dict[Options, Redis] = app.extensions.setdefault(_EXTENSION, {})
     if not clients:

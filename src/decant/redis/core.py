@@ -129,7 +129,8 @@ class Redis(RedisPy):
             raise
         options.pop(EMPTY_RESPONSE, None)
         options.pop("keys", None)
-        if not options.pop(NEVER_DECODE, False) and self.options.decode_responses:
+        raw = options.pop(NEVER_DECODE, None) is not None  # redis-py's mark is an empty list
+        if self.options.decode_responses and not raw:
             answer = self._decoded(answer)
         callback = self.response_callbacks.get(args[0])
         if callback is None:

@@ -283,9 +283,9 @@ class Lane:
         if connection.is_connected:
             self._idle.append((connection, self.loop.time()))
             return
-        await self._release(connection)
-        while self._idle:  # the server may have closed these as well: let the pool look
-            await self._release(self._idle.pop()[0])
+        idle, self._idle = self._idle, []  # the server may have closed these as well: let the pool look
+        for closed in (connection, *(other for other, _ in idle)):
+            await self._release(closed)
 
     async def _release(self, connection: AbstractConnection) -> None:
         await asyncio.shield(self.pool.release(connection))  # half done, it would cost the pool a connection

@@ -122,7 +122,7 @@ def make_pool(options: Options, size: int) -> BlockingConnectionPool:
     return BlockingConnectionPool.from_url(
         options.url,
         max_connections=size,
-        timeout=options.deadline_s,
+        timeout=options.deadline_s * 0.8,  # within the deadline, so that the error says which of the two it was
         decode_responses=options.decode_responses,
         protocol=2,
         retry=Retry(NoBackoff(), 0),
