@@ -17,13 +17,20 @@ from ..models import Link, Tag, User, link_tags
 from ..web.forms import Invalid
 from .forms import LinkInput
 
-__all__ = ["PAGE_SIZE", "Page", "create", "delete", "find", "search", "tags_of", "update"]
+__all__ = ["PAGE_SIZE", "Page", "SlugTaken", "create", "delete", "find", "search", "tags_of", "update"]
 
 PAGE_SIZE = 20
 _ALPHABET = string.ascii_letters + string.digits
 _SLUG_LENGTH = 7  # 62**7 = 3.5e12: a made-up one that is taken is rare, and then another is made up
 _ATTEMPTS = 5
 _MOST_WORDS = 8
+
+
+class SlugTaken(Invalid):
+    """The slug that was asked for is somebody's already."""
+
+    def __init__(self, slug: str) -> None:
+        super().__init__({"slug": f"The short name {slug} is taken. Choose another."})
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ async def _tags(owner: User, names: Sequence[str]) -> list[Tag]:
 async def create(owner: User, data: LinkInput) -> Link:
     """A new link.
 
-    :raises Invalid: if the slug is taken.
+    :raises SlugTaken: if the slug that was asked for is.
     """
     for _ in range(_ATTEMPTS):
         link = Link(
@@ -75,15 +82,20 @@ async def create(owner: User, data: LinkInput) -> Link:
             if "uq_links_slug" not in str(error.orig):
                 raise
             if data.slug is not None:
-                raise Invalid({"slug": f"The short name {data.slug} is taken. Choose another."}) from None
+                raise SlugTaken(data.slug) from None
             continue
         return link
     raise RuntimeError(f"{_ATTEMPTS} made-up slugs were taken: {_SLUG_LENGTH} characters are too few")
 
 
-async def find(owner: User, slug: str) -> Link | None:
-    """The owner's link of that slug, with its tags."""
+async def find(owner: User, slug: str, *, for_update: bool = False) -> Link | None:
+    """The owner's link of that slug, with its tags.
+
+    ``for_update`` locks it until the end of the transaction: of two that change or delete it, the second one waits.
+    """
     query = select(Link).where(Link.slug == slug, Link.owner_id == owner.id).options(selectinload(Link.tags))
+    if for_update:
+        query = query.with_for_update(of=Link)
     link: Link | None = await db.session.scalar(query)
     return link
 
@@ -108,7 +120,7 @@ def _words(text: str) -> str | None:
     return " & ".join(f"{word}:*" for word in words) or None
 
 
-def _search(owner: User, text: str, tag: str | None, before: int | None) -> Select[tuple[Link]]:
+def _search(owner: User, text: str, tag: str | None, before: int | None, size: int) -> Select[tuple[Link]]:
     query = select(Link).where(Link.owner_id == owner.id)
     if tag is not None:
         tagged = select(link_tags.c.link_id).join(Tag, Tag.id == link_tags.c.tag_id)
@@ -117,14 +129,16 @@ def _search(owner: User, text: str, tag: str | None, before: int | None) -> Sele
         query = query.where(Link.id < before)
     if (words := _words(text)) is not None:
         query = query.where(Link.search.op("@@")(func.to_tsquery("simple", words)))
-    return query.order_by(Link.id.desc()).limit(PAGE_SIZE + 1).options(selectinload(Link.tags))
+    return query.order_by(Link.id.desc()).limit(size + 1).options(selectinload(Link.tags))
 
 
-async def search(owner: User, text: str = "", *, tag: str | None = None, before: int | None = None) -> Page:
+async def search(
+    owner: User, text: str = "", *, tag: str | None = None, before: int | None = None, size: int = PAGE_SIZE
+) -> Page:
     """The owner's links whose slug, title or address has all words of ``text``, or words that begin so."""
-    found = (await db.session.scalars(_search(owner, text, tag, before))).all()
-    items = found[:PAGE_SIZE]
-    return Page(items, items[-1].id if len(found) > PAGE_SIZE else None)
+    found = (await db.session.scalars(_search(owner, text, tag, before, size))).all()
+    items = found[:size]
+    return Page(items, items[-1].id if len(found) > size else None)
 
 
 async def tags_of(owner: User, *, most: int = 50) -> Sequence[str]:

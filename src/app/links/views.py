@@ -26,8 +26,8 @@ def _templates(state: object) -> None:
     app.jinja_env.globals.update(short_url=short_url, zones=zones, periods=stats.PERIODS)
 
 
-async def _own(slug: str) -> Link:
-    link = await service.find(await require_user(), slug)
+async def _own(slug: str, *, for_update: bool = False) -> Link:
+    link = await service.find(await require_user(), slug, for_update=for_update)
     if link is None:
         abort(404, "You have no link of this name.")
     return link
@@ -94,7 +94,8 @@ async def edit_page(slug: str) -> ResponseReturnValue:
 @links.post("/<slug:slug>/edit")
 @login_required
 async def edit(slug: str) -> ResponseReturnValue:
-    link, values = await _own(slug), (await request.form).to_dict()
+    values = (await request.form).to_dict()
+    link = await _own(slug, for_update=True)
     try:
         data = parse(values, editing=link)
     except Invalid as invalid:
@@ -113,6 +114,6 @@ async def delete_page(slug: str) -> ResponseReturnValue:
 @links.post("/<slug:slug>/delete")
 @login_required
 async def delete(slug: str) -> ResponseReturnValue:
-    await service.delete(await _own(slug))
+    await service.delete(await _own(slug, for_update=True))
     await flash(f"The link {slug} is deleted.", "success")
     return redirect(url_for("links.index"), 303)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from quart import abort
-from sqlalchemy import select
 
-from ..extensions import db
-from ..models import ClickDay, Link
+from ..models import Link
+from .days import clicks_by_day
 
 __all__ = ["PERIODS", "Chart", "chart"]
 
@@ -46,7 +45,5 @@ async def chart(link: Link, period: str | None) -> Chart:
     if chosen is None:
         abort(400, f"days={(period or '')[:40]!r} is not one of {', '.join(map(str, PERIODS))}.")
     today = datetime.now(UTC).date()
-    days = [today - timedelta(days=back) for back in range(chosen - 1, -1, -1)]
-    query = select(ClickDay.day, ClickDay.clicks).where(ClickDay.link_id == link.id, ClickDay.day >= days[0])
-    found = dict((await db.session.execute(query)).tuples().all())
-    return Chart(chosen, days, [found.get(day, 0) for day in days])
+    by_day = await clicks_by_day(link, today - timedelta(days=chosen - 1), today)
+    return Chart(chosen, list(by_day), list(by_day.values()))
