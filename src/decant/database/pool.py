@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from sqlalchemy import exc
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from sqlalchemy.util import queue as sa_queue
 
 from ..bridge import wait
+from .unavailable import PoolTimeout
 
 __all__ = ["BridgedQueuePool"]
 
@@ -156,7 +156,7 @@ class BridgedQueuePool(AsyncAdaptedQueuePool):
     fair, ends when a slot becomes free because a connection could not be opened, and is safe from threads; the
     first connection is opened alone, because SQLAlchemy guards the dialect's set-up with an ``asyncio.Lock``.
 
-    :raises sqlalchemy.exc.TimeoutError: if no connection was free within ``timeout`` seconds.
+    :raises PoolTimeout: a ``sqlalchemy.exc.TimeoutError``, if no connection was free within ``timeout`` seconds.
     """
 
     _queue_class = _Exchange
@@ -213,11 +213,10 @@ class BridgedQueuePool(AsyncAdaptedQueuePool):
             while self._opened and self._first.give_slot():
                 pass
 
-    def _timed_out(self) -> exc.TimeoutError:
-        return exc.TimeoutError(
+    def _timed_out(self) -> PoolTimeout:
+        return PoolTimeout(
             f"no connection was free within {self._timeout} s: pool_size {self.size()}, max_overflow"
-            f" {self._max_overflow}, {self.checkedout()} checked out",
-            code="3o7r",
+            f" {self._max_overflow}, {self.checkedout()} checked out"
         )
 
     def _inc_overflow(self) -> bool:

@@ -1,0 +1,68 @@
+"""What ``init_app`` registers on an application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ..bridge import wait
+from ..context import current_app, on_quart
+from ..errors import ConfigError, DatabaseUnavailable
+from .unavailable import PoolTimeout
+
+if TYPE_CHECKING:
+    from .extension import SQLAlchemy
+
+__all__ = ["set_up"]
+
+_LAZY_LOADS: Final = ("allow", "warn", "raise")
+
+
+def set_up(db: SQLAlchemy, app: Any) -> None:
+    """Register teardown, error handlers, shell context and what the configuration asks for."""
+    lazy_loads = app.config.setdefault("SQLALCHEMY_LAZY_LOADS", "allow")
+    if lazy_loads not in _LAZY_LOADS:
+        raise ConfigError("SQLALCHEMY_LAZY_LOADS", lazy_loads, f"one of {', '.join(map(repr, _LAZY_LOADS))} is allowed")
+    if on_quart(app):
+        _set_up_quart(db, app)
+    else:
+        _set_up_flask(db, app)
+    if db.add_models_to_shell:
+        app.shell_context_processor(_shell_context)
+    app.config.setdefault("SQLALCHEMY_RECORD_QUERIES", False)
+    app.config.setdefault("SQLALCHEMY_TRACK_MODIFICATIONS", False)
+
+
+def _set_up_quart(db: SQLAlchemy, app: Any) -> None:
+    @app.teardown_appcontext  # type: ignore[untyped-decorator]
+    async def remove_session(error: BaseException | None) -> None:
+        await db.session.close_taken(db.session.taken())
+
+    async def unavailable(error: Any) -> Any:
+        return _text(error), 503, {"Retry-After": str(error.retry_after_s)}
+
+    for kind in (DatabaseUnavailable, PoolTimeout):
+        app.register_error_handler(kind, unavailable)
+
+
+def _set_up_flask(db: SQLAlchemy, app: Any) -> None:
+    @app.teardown_appcontext  # type: ignore[untyped-decorator]
+    def remove_session(error: BaseException | None) -> None:
+        taken = db.session.taken()
+        if taken:
+            wait(db.session.close_taken(taken))
+
+    def unavailable(error: Any) -> Any:
+        return _text(error), 503, {"Retry-After": str(error.retry_after_s)}
+
+    for kind in (DatabaseUnavailable, PoolTimeout):
+        app.register_error_handler(kind, unavailable)
+
+
+def _text(error: BaseException) -> str:
+    return "The database is not available. Try again in a few seconds."
+
+
+def _shell_context() -> dict[str, Any]:
+    """``db`` and every model, by name."""
+    db = current_app().extensions["sqlalchemy"]
+    return {mapper.class_.__name__: mapper.class_ for mapper in db.Model.registry.mappers} | {"db": db}
