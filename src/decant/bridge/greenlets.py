@@ -50,7 +50,7 @@ class ThreadBridge(greenlet):
     __sqlalchemy_greenlet_provider__ = True
 
 
-def step(steps: Coroutine[Any, Any, T], bridge: greenlet) -> T:
+def step(steps: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end in this greenlet; 1-tuples tell what it yields from SQLAlchemy's awaitables."""
     value: Any = None
     error: BaseException | None = None
@@ -63,7 +63,7 @@ def step(steps: Coroutine[Any, Any, T], bridge: greenlet) -> T:
                 return stop.value  # type: ignore[no-any-return]
             value, error = None, None
             try:
-                value = bridge.parent.switch((future,))  # type: ignore[union-attr]
+                value = getcurrent().parent.switch((future,))  # type: ignore[union-attr]
             except GreenletExit:  # nobody steps this any more
                 steps.close()
                 raise
@@ -76,7 +76,7 @@ def step(steps: Coroutine[Any, Any, T], bridge: greenlet) -> T:
 @coroutine
 def _drive(bridge: Bridge, steps: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     error: BaseException | None = None
-    result: Any = bridge.switch(steps, bridge)
+    result: Any = bridge.switch(steps)
     try:
         while not bridge.dead:
             value, error = None, None

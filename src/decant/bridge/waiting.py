@@ -37,7 +37,8 @@ def wait(awaitable: Awaitable[T]) -> T:
     current, loop = getcurrent(), asyncio._get_running_loop()
     if type(current) is Bridge:
         if loop is not None and current.task() is asyncio.current_task(loop):
-            return step(as_coroutine(awaitable), current)
+            del current  # a greenlet that is kept by its own frame could never be collected
+            return step(as_coroutine(awaitable))
     elif getattr(current, "__sqlalchemy_greenlet_provider__", False):
         if loop is None or type(current) is not ThreadBridge:
             assert current.parent is not None
