@@ -8,6 +8,7 @@ import flask
 import pytest
 import quart
 
+import decant
 from decant.testing import Client
 
 SECRET = "for tests only"
@@ -28,7 +29,7 @@ def flask_echo() -> flask.Flask:
     return app
 
 
-def quart_echo(cls: type[quart.Quart] = quart.Quart) -> quart.Quart:
+def quart_echo(cls: type[quart.Quart]) -> quart.Quart:
     app = cls("echo", static_folder=None)
     app.secret_key = SECRET
     app.test_client_class = Client
@@ -94,6 +95,12 @@ def flask_client() -> Any:
     return flask_echo().test_client()
 
 
+@pytest.fixture(params=[quart.Quart, decant.Quart], ids=["quart", "decant"])
+def quart_class(request: pytest.FixtureRequest) -> type[quart.Quart]:
+    """The client serves Quart's own class and ours."""
+    return request.param  # type: ignore[no-any-return]
+
+
 @pytest.fixture
-def quart_client() -> Client:
-    return quart_echo().test_client()  # type: ignore[return-value]
+def quart_client(quart_class: type[quart.Quart]) -> Client:
+    return quart_echo(quart_class).test_client()  # type: ignore[return-value]

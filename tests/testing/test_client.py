@@ -20,8 +20,8 @@ from decant.testing import Client, TestResponse
 
 
 @pytest.fixture
-def app() -> Quart:
-    app = Quart("test", static_folder=None)
+def app(quart_class: type[Quart]) -> Quart:
+    app = quart_class("test", static_folder=None)
     app.secret_key = "for tests only"
     app.test_client_class = Client
 

@@ -19,8 +19,8 @@ def log() -> list[str]:
 
 
 @pytest.fixture
-def app(log: list[str]) -> Quart:
-    app = Quart("test", static_folder=None)
+def app(log: list[str], quart_class: type[Quart]) -> Quart:
+    app = quart_class("test", static_folder=None)
     app.secret_key = "for tests only"
     app.test_client_class = Client
 

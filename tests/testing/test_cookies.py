@@ -44,8 +44,8 @@ def flasks() -> Any:
 
 
 @pytest.fixture
-def ours() -> Client:
-    app = quart.Quart("cookies", static_folder=None)
+def ours(quart_class: type[quart.Quart]) -> Client:
+    app = quart_class("cookies", static_folder=None)
     _views(app, quart, quart.Response)
     return Client(app)
 

@@ -36,12 +36,12 @@ PLAIN = CONFTEST.format(package="quart")
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run pytest with only the plugins that are named; decant's first."""
+    """Run pytest with only the plugins that are named, decant's first; in a new process if ``apart``."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
-    def run(*args: str) -> pytest.RunResult:
-        options = ("-p", "decant.testing.plugin", "-p", "no:cacheprovider", "-W", "error")
-        return pytester.runpytest_subprocess(*options, *args)
+    def run(*args: str, apart: bool = False) -> pytest.RunResult:
+        options = ("-p", "decant.testing.plugin", "-p", "no:cacheprovider", "-W", "error", *args)
+        return (pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess)(*options)
 
     return run
 
@@ -176,7 +176,7 @@ def test_the_option_decides_whether_tests_are_bridged(
         async def test_it():
             assert (type(greenlet.getcurrent()) is not greenlet.greenlet) is {bridged}
     """)
-    run(*ASYNCIO, "-o", f"decant_bridge={option}").assert_outcomes(passed=1)
+    run(*ASYNCIO, "-o", f"decant_bridge={option}", apart=True).assert_outcomes(passed=1)
 
 
 def test_a_wrong_option_is_refused_with_what_is_allowed(run: Run) -> None:
@@ -247,7 +247,7 @@ def test_the_fixtures_work_in_strict_mode_and_with_an_async_app(pytester: pytest
             assert current_app.ready
             assert (await client.get("/")).status_code == 404
     """)
-    run(*STRICT).assert_outcomes(passed=1)
+    run(*STRICT, apart=True).assert_outcomes(passed=1)
 
 
 def test_the_fixtures_work_without_pytest_asyncio(pytester: pytest.Pytester, run: Run) -> None:
@@ -271,7 +271,7 @@ def test_the_fixtures_work_without_pytest_asyncio(pytester: pytest.Pytester, run
         def test_no_context():
             assert not has_app_context()
     """)
-    run().assert_outcomes(passed=4)
+    run(apart=True).assert_outcomes(passed=4)
 
 
 def test_a_flask_app_is_served_as_well(pytester: pytest.Pytester, run: Run) -> None:
@@ -289,7 +289,7 @@ def test_a_flask_app_is_served_as_well(pytester: pytest.Pytester, run: Run) -> N
             assert "decant.bridge" not in sys.modules
             assert "quart" not in sys.modules
     """)
-    run().assert_outcomes(passed=1)
+    run(apart=True).assert_outcomes(passed=1)
 
 
 def test_a_missing_app_fixture_is_explained(pytester: pytest.Pytester, run: Run) -> None:
@@ -380,17 +380,18 @@ def test_uvloop_is_bridged_too(pytester: pytest.Pytester, run: Run) -> None:
         from decant.testing import Client
         from quart import Quart, g
 
-        async def test_it():
-            assert "uvloop" in type(asyncio.get_running_loop()).__module__
-            assert wait(asyncio.sleep(0, 1)) == 1
-            app = Quart("project", static_folder=None)
-            app.add_url_rule("/", view_func=view)
-            with Client(app) as client:
-                await client.get("/")
-                assert g.value == 1
+        app = Quart("project", static_folder=None)
 
+        @app.get("/")
         async def view():
             g.value = 1
             return ""
+
+        async def test_it():
+            assert "uvloop" in type(asyncio.get_running_loop()).__module__
+            assert wait(asyncio.sleep(0, 1)) == 1
+            with Client(app) as client:
+                await client.get("/")
+                assert g.value == 1
     """)
     run(*ASYNCIO).assert_outcomes(passed=1)
