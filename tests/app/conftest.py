@@ -17,6 +17,7 @@ from alembic.config import Config
 
 from app import create_app
 from decant import Quart
+from decant.testing import Client
 
 KEY = "not so secret, for tests only"
 Make = Callable[..., Awaitable[Quart]]
@@ -90,7 +91,7 @@ async def app(make: Make) -> AsyncIterator[Quart]:
 class Person:
     """Somebody with a browser: keeps cookies, and sends forms with the token of the page they are on."""
 
-    client: Any
+    client: Client
     token: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 

@@ -69,6 +69,11 @@ def processes_of(data_dir: Path) -> list[psutil.Process]:
     return found
 
 
+def keeper_of(data_dir: Path) -> psutil.Process:
+    [keeper] = [process for process in processes_of(data_dir) if "python" in process.name()]
+    return keeper
+
+
 def wait_until(condition: Callable[[], object], timeout_s: float = REAPED_WITHIN_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -170,9 +175,7 @@ def test_the_server_outlives_the_kill_of_the_user_that_started_it(tmp_path: Path
 def test_the_server_ends_with_its_keeper(tmp_path: Path, kind: str) -> None:
     """No orphan, and who uses the server can tell; the next block starts another."""
     with KINDS[kind](tmp_path, durable=False) as shared:
-        keepers = [process for process in processes_of(tmp_path) if "python" in process.name()]
-        assert len(keepers) == 1
-        keepers[0].kill()
+        keeper_of(tmp_path).kill()
         wait_until(lambda: not processes_of(tmp_path))
         with pytest.raises(EmbeddedError, match="has ended"):
             shared.check()
@@ -241,6 +244,20 @@ def test_long_paths_and_spaces(tmp_path: Path) -> None:
             client.set("a", "b")
             assert client.config_get("dir")["dir"] == str(data_dir / "valkey/data")
     assert not socket_folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="PostgreSQL refuses to run as root only")
+def test_as_root_folders_that_are_closed_to_others_stay_closed(tmp_path: Path) -> None:
+    """``/root``, and pytest's own folders, which another session closes again at any time."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    for _ in range(2):
+        with postgresql(closed / "data") as shared, psycopg.connect(shared.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS kept (number int)")
+            connection.execute("CHECKPOINT")
+            [process] = [found for found in processes_of(tmp_path) if found.ppid() == keeper_of(tmp_path).pid]
+            assert process.uids().real != 0
+            assert closed.stat().st_mode & 0o777 == 0o700
 
 
 def test_nobody_else_can_connect(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from inspect import isawaitable
 from types import coroutine
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import ref
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -118,15 +118,37 @@ def _in_bridge() -> bool:
     return type(current) is Bridge and current.task() is asyncio.current_task()
 
 
-async def bridged(awaitable: Awaitable[T]) -> T:
-    """Await it in such a way that synchronous code below may :func:`wait`.
+def bridged(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
+    """Await it in such a way that synchronous code below may :func:`wait`: ``await bridged(coroutine)``.
 
     The surrounding task stays the current one: cancellation, ``asyncio.timeout`` and context variables are
     those of a plain ``await``. Within a bridge of the same task it is a plain ``await``.
     """
+    return _bridged(_Unstarted(awaitable))
+
+
+class _Unstarted(Generic[T]):
+    """Holds what a task shall await, and closes it if the task is cancelled before its first step."""
+
+    __slots__ = ("awaitable",)
+
+    def __init__(self, awaitable: Awaitable[T]) -> None:
+        self.awaitable: Awaitable[T] | None = awaitable
+
+    def __del__(self) -> None:
+        if self.awaitable is not None:
+            discard(self.awaitable)
+
+
+async def _bridged(unstarted: _Unstarted[T]) -> T:
+    awaitable, unstarted.awaitable = unstarted.awaitable, None
+    assert awaitable is not None
     if _in_bridge():
         return await awaitable
     return await _drive(Bridge(), as_coroutine(awaitable))
+
+
+_bridged.__qualname__ = bridged.__qualname__
 
 
 def enterable(context: Context | None) -> Context:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 try:
     from .extension import SQLAlchemy
+    from .lazy import LazyLoadError, LazyLoadWarning
     from .model import Model
     from .pagination import Pagination, QueryPagination, SelectPagination
     from .pool import BridgedQueuePool
     from .query import Query
+    from .record_queries import get_recorded_queries
     from .session import AsyncSession, Session
+    from .track_modifications import before_models_committed, models_committed
     from .unavailable import ConnectionLost, PoolTimeout
 except ModuleNotFoundError as error:
     from ..errors import missing_extra
@@ -21,6 +24,8 @@ __all__ = [
     "AsyncSession",
     "BridgedQueuePool",
     "ConnectionLost",
+    "LazyLoadError",
+    "LazyLoadWarning",
     "Model",
     "Pagination",
     "PoolTimeout",
@@ -29,4 +34,7 @@ __all__ = [
     "SQLAlchemy",
     "SelectPagination",
     "Session",
+    "before_models_committed",
+    "get_recorded_queries",
+    "models_committed",
 ]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..bridge import wait
 from ..context import current_app, on_quart
-from ..errors import ConfigError, DatabaseUnavailable
-from .unavailable import PoolTimeout
+from ..errors import ConfigError, Overloaded, Unavailable
+from . import lazy, track_modifications
 
 if TYPE_CHECKING:
     from .extension import SQLAlchemy
@@ -26,22 +26,20 @@ def set_up(db: SQLAlchemy, app: Any) -> None:
         _set_up_quart(db, app)
     else:
         _set_up_flask(db, app)
+    _answer_503(app)
     if db.add_models_to_shell:
         app.shell_context_processor(_shell_context)
+    if lazy_loads != "allow":
+        lazy.listen(db.session_class)
+    if app.config.setdefault("SQLALCHEMY_TRACK_MODIFICATIONS", False):
+        track_modifications.listen(db.session_class)
     app.config.setdefault("SQLALCHEMY_RECORD_QUERIES", False)
-    app.config.setdefault("SQLALCHEMY_TRACK_MODIFICATIONS", False)
 
 
 def _set_up_quart(db: SQLAlchemy, app: Any) -> None:
     @app.teardown_appcontext  # type: ignore[untyped-decorator]
     async def remove_session(error: BaseException | None) -> None:
         await db.session.close_taken(db.session.taken())
-
-    async def unavailable(error: Any) -> Any:
-        return _text(error), 503, {"Retry-After": str(error.retry_after_s)}
-
-    for kind in (DatabaseUnavailable, PoolTimeout):
-        app.register_error_handler(kind, unavailable)
 
 
 def _set_up_flask(db: SQLAlchemy, app: Any) -> None:
@@ -51,15 +49,21 @@ def _set_up_flask(db: SQLAlchemy, app: Any) -> None:
         if taken:
             wait(db.session.close_taken(taken))
 
-    def unavailable(error: Any) -> Any:
-        return _text(error), 503, {"Retry-After": str(error.retry_after_s)}
 
-    for kind in (DatabaseUnavailable, PoolTimeout):
-        app.register_error_handler(kind, unavailable)
+def _answer(error: Any) -> tuple[str, int, dict[str, str]]:
+    text = "The service is not available at the moment. Please try again in a few seconds.\n"
+    return text, 503, {"Retry-After": str(error.retry_after_s), "Content-Type": "text/plain; charset=utf-8"}
 
 
-def _text(error: BaseException) -> str:
-    return "The database is not available. Try again in a few seconds."
+def _answer_503(app: Any) -> None:
+    """Answer 503 where the database is away, unless the application says otherwise, before this or after."""
+
+    async def answer(error: Any) -> Any:
+        return _answer(error)
+
+    handlers = app.error_handler_spec[None][None]
+    for kind in (Unavailable, Overloaded):
+        handlers.setdefault(kind, answer if on_quart(app) else _answer)
 
 
 def _shell_context() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, async_engine_from_config
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool, StaticPool
 
@@ -122,10 +122,16 @@ class Engines:
 
     :param options: as :func:`engine_options` returns them.
     :param make: makes one engine.
+    :param listen: is called with each engine.
     """
 
-    def __init__(self, options: dict[str | None, Options], make: Callable[[str | None, Options], AsyncEngine]) -> None:
-        self.options, self._make = options, make
+    def __init__(
+        self,
+        options: dict[str | None, Options],
+        make: Callable[[str | None, Options], AsyncEngine],
+        listen: Callable[[Engine], None] | None = None,
+    ) -> None:
+        self.options, self._make, self._listen = options, make, listen
         self._lock = threading.Lock()
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, AsyncEngine]] = WeakKeyDictionary()
         self._keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]] = WeakKeyDictionary()
@@ -146,6 +152,8 @@ class Engines:
         for key, engine in engines.items():
             if engine.dialect.name == "sqlite" and engine.url.database in {None, "", ":memory:"}:
                 _share_memory(engine, self._memory[key])
+            if self._listen is not None:
+                self._listen(engine.sync_engine)
         return engines
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> dict[str | None, AsyncEngine]:

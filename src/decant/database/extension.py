@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
 from ..context import current_app, has_app, on_quart
 from ..faces import io_method
+from . import record_queries
 from .app_setup import set_up
 from .engines import Engines, engine_options, make_engine
 from .flavor import abort, value_or_awaitable
@@ -119,7 +120,8 @@ class SQLAlchemy:
         options = engine_options(app.config, self._engine_options, Path(app.instance_path))
         for key in options:
             self.make_metadata(key)
-        self._engines[app] = Engines(options, self.make_engine)
+        records = bool(app.config.get("SQLALCHEMY_RECORD_QUERIES", False))
+        self._engines[app] = Engines(options, self.make_engine, record_queries.listen if records else None)
         set_up(self, app)
         app.extensions["sqlalchemy"] = self
 

@@ -43,7 +43,7 @@ class Session(orm.Session):
     def __init__(self, db: SQLAlchemy, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._db = db
-        self._model_changes: dict[object, tuple[Any, str]] = {}
+        self.model_changes: dict[object, tuple[Any, str]] = {}
         self._user: object = None
         self._depth = 0
 

@@ -19,18 +19,18 @@ _CANNOT_CONNECT: Final = ("08", "53300", "57P01", "57P02", "57P03")  # SQLSTATEs
 _MYSQL_CANNOT_CONNECT: Final = {1040, 1053, 2002, 2003, 2005, 2006, 2013}
 
 
-class ConnectionLost(DatabaseUnavailable, exc.OperationalError):
+class ConnectionLost(exc.OperationalError, DatabaseUnavailable):
     """The database refused a connection, dropped one, or did not answer in time. Also an ``OperationalError``."""
 
     def __init__(self, what: str, orig: BaseException, statement: str | None = None) -> None:
         exc.StatementError.__init__(self, what, statement, None, orig, hide_parameters=True)
-        self.what, self.retry_after_s, self.connection_invalidated = what, 5, True
+        self.what, self.connection_invalidated = what, True
 
     def __reduce__(self) -> Any:
         return type(self), (self.what, self.orig, self.statement)
 
 
-class PoolTimeout(Overloaded, exc.TimeoutError):
+class PoolTimeout(exc.TimeoutError, Overloaded):
     """No connection of the pool became free within ``pool_timeout``. Also SQLAlchemy's ``TimeoutError``."""
 
 

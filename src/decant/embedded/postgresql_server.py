@@ -47,6 +47,9 @@ class PostgreSQL(Server):
         return max(found, key=_major_version)
 
     def prepare(self) -> None:
+        if self.account.entry is not None:
+            self.folder.path.chmod(0o711)
+            self.account.let_run(self.find_programs())
         version = self.folder.data / "PG_VERSION"
         if not version.exists():
             self._initialise()
@@ -55,7 +58,6 @@ class PostgreSQL(Server):
                 f"{self.folder.data} was made by PostgreSQL {version.read_text().strip()}, the installed wheel has"
                 f" {_major_version(self.find_programs())}: dump it with the old one, or remove the folder to start anew"
             )
-        self.account.give(self.folder.data, programs=self.find_programs())
         self._drop_stale_pid_file()
 
     def _drop_stale_pid_file(self) -> None:
@@ -78,12 +80,12 @@ class PostgreSQL(Server):
         made = self.folder.path / "data.new"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(mode=0o700)
-        self.account.give(made, programs=self.find_programs())
+        self.account.give(made)
         options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-instructions"]
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        with self.folder.open_log() as log:
+        with self.folder.open_log() as log, self.account.path_to(made) as (path, descriptors):
             subprocess.run(
-                [str(self.find_programs() / "initdb"), "-D", str(made), *options, *([] if self.durable else ["-N"])],
+                [str(self.find_programs() / "initdb"), "-D", path, *options, *([] if self.durable else ["-N"])],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -91,6 +93,7 @@ class PostgreSQL(Server):
                 timeout=_INITDB_TIMEOUT_S,
                 cwd=made,
                 env=_environment(),
+                pass_fds=descriptors,
                 **self.account.subprocess_options,
             )
         made.rename(self.folder.data)
@@ -105,19 +108,16 @@ class PostgreSQL(Server):
         }
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        with self.folder.open_log() as log:
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        with self.folder.open_log() as log, self.account.path_to(self.folder.data) as (path, descriptors):
             return subprocess.Popen(
-                [
-                    str(self.find_programs() / "postgres"),
-                    "-D",
-                    str(self.folder.data),
-                    *(f"--{name}={value}" for name, value in settings.items()),
-                ],
+                [str(self.find_programs() / "postgres"), "-D", path, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self.folder.data,
                 env=_environment(),
+                pass_fds=descriptors,
                 preexec_fn=die_with_parent(self.stop_signal),
                 **self.account.subprocess_options,
             )
@@ -136,10 +136,10 @@ class PostgreSQL(Server):
 
     @cached_property
     def socket_folder(self) -> Path:
-        """In the data directory if the path of a socket there is short and plain enough, else a temporary one."""
+        """In the data directory if the path of a socket there is short, plain and reachable, else a temporary one."""
         inside = self.folder.path / "socket"
         inside.mkdir(mode=0o700, exist_ok=True)
-        if _PLAIN.fullmatch(str(inside)) and _can_bind(inside):
+        if _PLAIN.fullmatch(str(inside)) and self.account.reaches(inside) and _can_bind(inside):
             self.account.give(inside)
             return inside
         for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  (macOS's TMPDIR may be too long as well)

@@ -6,6 +6,9 @@ import os
 import pwd
 import stat
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,43 +34,69 @@ class Account:
             return {}
         return {"user": self.entry.pw_uid, "group": self.entry.pw_gid, "extra_groups": []}
 
-    def give(self, folder: Path, *, programs: Path | None = None) -> None:
-        """Make it the user's own and let the user reach it, and the programs.
+    def give(self, folder: Path) -> None:
+        """Make it the user's own."""
+        if self.entry is not None:
+            os.chown(folder, self.entry.pw_uid, self.entry.pw_gid)
 
-        Folders on the way that others cannot enter (``/root``, pytest's temporary ones) get the permission to
-        pass through, not to list, and only where it is missing.
+    def reaches(self, folder: Path) -> bool:
+        """Whether the user can come to it, by the permissions of the folders above."""
+        return self.entry is None or not self._closed(folder)
+
+    @contextmanager
+    def path_to(self, folder: Path) -> Iterator[tuple[str, list[int]]]:
+        """A path by which a subprocess of the user reaches it, and the descriptors to pass on for that.
+
+        On Linux a descriptor leads through closed folders (``/root``, pytest's temporary ones), which stay closed.
+        """
+        if self.reaches(folder):
+            yield str(folder), []
+        elif sys.platform == "linux":
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                yield f"/proc/self/fd/{descriptor}", [descriptor]
+            finally:
+                os.close(descriptor)
+        else:
+            self._open_way(folder)
+            yield str(folder), []
+
+    def let_run(self, programs: Path) -> None:
+        """Let the user run what a wheel installed, below folders that may be closed, perhaps with a strict umask.
+
+        Folders on the way get the permission to pass through, not to list, and only where it is missing.
         """
         if self.entry is None:
             return
-        os.chown(folder, self.entry.pw_uid, self.entry.pw_gid)
-        self._let_through(folder)
-        if programs is not None:
-            self._let_through(programs)
-            self._let_run(programs)
+        self._open_way(programs)
+        self._let_run(programs)
 
-    def _let_through(self, folder: Path) -> None:
+    def _closed(self, folder: Path) -> list[Path]:
+        assert self.entry is not None
+        found = []
         for parent in folder.resolve().parents:
-            mode = parent.stat().st_mode
-            if not mode & stat.S_IXOTH and parent.stat().st_uid != self._uid:
-                parent.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+            status = parent.stat()
+            needed = stat.S_IXUSR if status.st_uid == self.entry.pw_uid else stat.S_IXOTH
+            if not status.st_mode & needed:
+                found.append(parent)
+        return found
+
+    def _open_way(self, folder: Path) -> None:
+        for parent in self._closed(folder):
+            parent.chmod(stat.S_IMODE(parent.stat().st_mode) | stat.S_IXOTH)
 
     def _let_run(self, programs: Path) -> None:
-        """A wheel that was installed with a strict umask is not legible for other users."""
         command = [str(programs / "postgres"), "--version"]
         try:
             if subprocess.run(command, capture_output=True, timeout=30, **self.subprocess_options).returncode == 0:
                 return
         except PermissionError:
             pass
-        for folder, _, files in os.walk(programs.parents[1]):
-            for path in (Path(folder), *(Path(folder, name) for name in files)):
+        package = programs.parents[1]
+        for root in package.parent.glob(f"{package.name}*"):  # its libraries are in a folder beside it
+            for path in (root, *root.rglob("*")):
                 mode = stat.S_IMODE(path.stat().st_mode)
                 path.chmod(mode | stat.S_IRGRP | stat.S_IROTH | (0o011 if mode & stat.S_IXUSR else 0))
-
-    @property
-    def _uid(self) -> int:
-        assert self.entry is not None
-        return self.entry.pw_uid
 
 
 def account_for(data: Path) -> Account:

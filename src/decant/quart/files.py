@@ -46,6 +46,7 @@ class _Found:
 
 
 def _find(path: str, body_class: Callable[[str], Any]) -> _Found:
+    path = os.path.abspath(path)
     found = os.stat(path)
     return _Found(path, found.st_size, found.st_mtime, body_class(path))
 
@@ -82,7 +83,7 @@ async def send_file(*args: Any, **kwargs: Any) -> Any:
     if isinstance(path_or_file, str | bytes | os.PathLike):
         path = _absolute(path_or_file)
         found = await _files.run(_find, path, current_app.response_class.file_body_class)
-        options.download_name = options.download_name or os.path.basename(path)
+        options.download_name = options.download_name or os.path.basename(found.path)
     headers = Headers()
     mimetype = options.mimetype or _guessed(options, headers)
     _name(options, headers)
@@ -127,7 +128,7 @@ def _arguments(function: str, first: str, args: tuple[Any, ...], kwargs: dict[st
 
 def _absolute(path: str | bytes | os.PathLike[Any]) -> str:
     path = os.fsdecode(path)
-    return os.path.join(current_app.root_path, path) if flask_compat() else os.path.abspath(path)
+    return os.path.join(current_app.root_path, path) if flask_compat() else path
 
 
 def _body(file: IO[bytes]) -> Any:

@@ -49,7 +49,8 @@ def choice(config: Config, key: str, allowed: tuple[str, ...]) -> str:
 def number(config: Config, key: str, least: float, kind: type | tuple[type, ...] = int) -> Any:
     """A configuration value that is a number, at least ``least``."""
     value: Any = config[key]
-    if not isinstance(value, kind) or isinstance(value, bool) or value < least:
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    if not fits or value < least:
         raise ConfigError(key, value, f"{'an integer' if kind is int else 'a number'}, at least {least}")
     return value
 

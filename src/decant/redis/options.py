@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,16 @@ __all__ = ["Options", "make_pool", "masked", "options_from"]
 
 _SCHEMES = ("redis", "rediss", "unix")
 _URL_HELP = "redis://[user:password@]host[:port][/database], rediss://… (TLS) or unix://[user:password@]/path?db=…"
+
+_CONNECTION: dict[str, Any] = {
+    "protocol": 2,
+    "retry": Retry(NoBackoff(), 0),
+    "socket_timeout": None,
+}
+try:  # redis-py 7 and newer would otherwise read its package's metadata, from the disk, for each connection
+    _CONNECTION["driver_info"] = import_module("redis.driver_info").DriverInfo()
+except ImportError:
+    pass
 
 
 @dataclass(frozen=True)
@@ -124,9 +135,7 @@ def make_pool(options: Options, size: int) -> BlockingConnectionPool:
         max_connections=size,
         timeout=options.deadline_s * 0.8,  # within the deadline, so that the error says which of the two it was
         decode_responses=options.decode_responses,
-        protocol=2,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=None,
         socket_connect_timeout=options.deadline_s,
+        **_CONNECTION,
         **extra,
     )

@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import Client
+    from .commands import CliRunner
     from .cookies import Cookie
     from .responses import TestResponse
 
-__all__ = ["Client", "Cookie", "TestResponse"]
+__all__ = ["CliRunner", "Client", "Cookie", "TestResponse"]
 
-_HOMES = {"Client": ".client", "Cookie": ".cookies", "TestResponse": ".responses"}
+_HOMES = {"CliRunner": ".commands", "Client": ".client", "Cookie": ".cookies", "TestResponse": ".responses"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    value = getattr(import_module(_HOMES[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

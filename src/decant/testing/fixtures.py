@@ -52,6 +52,11 @@ def client(decant_app: Any) -> Any:
 @pytest.fixture
 def runner(decant_app: Any) -> Any:
     """Runs the commands of ``app``."""
+    quart = sys.modules.get("quart.testing")
+    if quart is not None and getattr(decant_app, "test_cli_runner_class", None) is quart.QuartCliRunner:
+        from .commands import CliRunner
+
+        return CliRunner(decant_app)
     return decant_app.test_cli_runner()
 
 

@@ -11,9 +11,9 @@ run imports :mod:`decant.bridge` or asks for one of its fixtures.
 **Fixtures.** They need a fixture ``app`` of yours, sync or async, that gives the application:
 
 ``client``
-    ``app.test_client()``; for an application of plain ``quart.Quart``, a :class:`decant.testing.Client` of it.
+    ``app.test_client()``; where that would be Quart's own, a :class:`decant.testing.Client`.
 ``runner``
-    ``app.test_cli_runner()``.
+    ``app.test_cli_runner()``; where that would be Quart's own, a :class:`decant.testing.CliRunner`.
 ``app_context``
     the application's context, current during the test.
 
