@@ -78,8 +78,12 @@ class Threads:
                 raise Overloaded(f"{self.queued} calls already wait for one of {self.size} threads")
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self.size, thread_name_prefix="decant")
-            job = self._executor.submit(self._work, call)
             self._calls += 1
+            try:
+                job = self._executor.submit(self._work, call)
+            except BaseException:  # the interpreter shuts down, or no thread can be started
+                self._calls -= 1
+                raise
         job.add_done_callback(partial(self._dropped, call))
         return job
 
