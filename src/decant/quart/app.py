@@ -30,6 +30,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 _QUARTS_MAX_AGE = quart.Quart.default_config["SEND_FILE_MAX_AGE_DEFAULT"]
 
 
+class _TestClientClass:
+    """:class:`decant.testing.Client`, imported when it is first asked for.
+
+    A class and not None, as in Flask: extensions for Quart derive theirs from it (quart-schema).
+    """
+
+    def __get__(self, app: object, owner: type) -> Any:
+        from ..testing import Client
+
+        return Client
+
+
 class Quart(quart.Quart):
     """``quart.Quart`` whose API differs from Flask's by ``async`` and ``await`` only.
 
@@ -48,7 +60,7 @@ class Quart(quart.Quart):
     request_class = Request
     response_class = Response
     websocket_class = Websocket
-    test_client_class: Any = None
+    test_client_class: Any = _TestClientClass()
 
     default_config = ImmutableDict(
         {
@@ -240,9 +252,7 @@ class Quart(quart.Quart):
 
     def test_client(self, use_cookies: bool = True, **kwargs: Any) -> Any:
         """A :class:`decant.testing.Client`, unless ``test_client_class`` says otherwise."""
-        client_class = self.test_client_class
-        if client_class is None:
-            from ..testing import Client as client_class
+        client_class = self.test_client_class or _TestClientClass().__get__(self, type(self))
         return client_class(self, use_cookies=use_cookies, **kwargs)
 
     def test_request_context(self, path: str = "/", **kwargs: Any) -> Any:
