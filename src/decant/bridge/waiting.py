@@ -7,6 +7,7 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from greenlet import getcurrent
@@ -100,7 +101,9 @@ class _Local(threading.local):
         return self.kept
 
     def run(self, steps: Coroutine[Any, Any, T]) -> T:
-        kept, own = self.keep(), getcurrent().gr_context
+        kept = self.keep()
+        copy_context()  # a new thread has no context until it is asked for one
+        own = getcurrent().gr_context
         context = enterable(own)
         try:
             return kept.runner.run(kept.root(steps), context=context)
