@@ -7,6 +7,7 @@ import html
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,21 +71,22 @@ def settings(app_database_url: str, redis_url: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def make(settings: dict[str, Any]) -> Make:
-    """Makes applications, as ``create_app`` does: not on the event loop, since it reads files."""
+async def make(settings: dict[str, Any]) -> AsyncIterator[Make]:
+    """Makes applications, which are served until the test ends; ``create_app`` reads files, so not on the loop."""
+    async with AsyncExitStack() as served:
 
-    async def make_app(**more: Any) -> Quart:
-        return await asyncio.to_thread(create_app, {**settings, **more})
+        async def make_app(**more: Any) -> Quart:
+            app = await asyncio.to_thread(create_app, {**settings, **more})
+            await served.enter_async_context(app.test_app())
+            return app
 
-    return make_app
+        yield make_app
 
 
 @pytest.fixture
-async def app(make: Make) -> AsyncIterator[Quart]:
+async def app(make: Make) -> Quart:
     """The application, being served."""
-    made = await make()
-    async with made.test_app():
-        yield made
+    return await make()
 
 
 @dataclass

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import click
-from quart.cli import AppGroup
 from sqlalchemy import select
+
+from decant.quart.cli import AppGroup
 
 from ..extensions import db
 from ..models import User
