@@ -49,6 +49,7 @@ def test_it_serves_with_embedded_servers_and_ctrl_c_stops_all_in_order(project: 
     given = json.loads(get(running.url()))
     assert given["DATABASE_URL"].startswith("postgresql://")
     assert given["REDIS_URL"].startswith("redis://")
+    assert given["DATA_DIR"] == str(project.root / ".data")
     running.expect(r"^worker +\| worker started$")
     running.expect(r'^web +\| .*"GET / 1\.1" 200')
     children = running.children()
@@ -86,7 +87,7 @@ def test_servers_that_the_environment_names_are_used(
     project: Project, start: Start, environment: dict[str, str]
 ) -> None:
     running = start("up", "--bind", "127.0.0.1:0", **environment)
-    assert json.loads(get(running.url())) == environment
+    assert json.loads(get(running.url())) == environment | {"DATA_DIR": str(project.root / ".data")}
     running.expect("DATABASE_URL is set: no embedded server")
     assert not (project.root / ".data").exists()
 

@@ -23,7 +23,7 @@ APP = """
 
     @app.get("/")
     async def index():
-        return {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")}
+        return {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "DATA_DIR")}
 
     @app.get("/pid")
     async def pid():
@@ -74,7 +74,7 @@ class Running:
     """A ``decant`` process, whose lines are kept as they come."""
 
     def __init__(self, arguments: list[str], cwd: Path, environment: dict[str, str]) -> None:
-        inherited = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")}
+        inherited = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "DATA_DIR")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "decant.cli", *arguments],
             cwd=cwd,

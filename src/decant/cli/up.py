@@ -70,6 +70,7 @@ class Up:
         self.children: list[Child] = []
         self.servers: list[Shared] = []
         self.environment = project.environment()
+        self.environment.setdefault("DATA_DIR", str(data.resolve()))  # for what the application itself keeps
 
     async def run(self) -> int:
         """Run until told to stop (status 0) or until something fails (1)."""
