@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from tests.cli.toys import Project, Running, Start, gone, wait_until
@@ -146,6 +147,61 @@ def test_a_failing_migration_stops_the_start(
     assert running.ends() == 1
     assert told in running.output
     assert running.lines[-1].startswith("decant  | the migrations failed: migrate ")
+    assert "web  " not in running.output
+
+
+DATABASE_APP = """
+    import os
+    from decant import Quart
+    from decant.database import SQLAlchemy
+
+    app = Quart(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"]
+    db = SQLAlchemy(app)
+"""
+MIGRATION = """
+    from alembic import op
+
+    revision, down_revision, branch_labels, depends_on = "0001", None, None, None
+
+    def upgrade():
+        op.execute("CREATE TABLE made AS SELECT 7 AS number")
+"""
+
+
+@pytest.fixture
+def migrated(project: Project, environment: dict[str, str], database_url: str) -> dict[str, str]:
+    """The environment of a project with a database of its own and one migration."""
+    own = environment | {"DATABASE_URL": database_url}
+    project.write("toy.py", DATABASE_APP)
+    subprocess.run(
+        [sys.executable, "-m", "quart", "--app", "toy:app", "db", "init"],
+        cwd=project.root,
+        env=os.environ | own,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=30,
+    )
+    project.write("migrations/versions/0001.py", MIGRATION)
+    return own
+
+
+def test_the_database_is_migrated_before_anything_is_served(
+    project: Project, start: Start, migrated: dict[str, str]
+) -> None:
+    running = start("up", "--bind", "127.0.0.1:0", **migrated)
+    running.expect(r"^migrate \| Running upgrade  -> 0001")
+    running.url()
+    with psycopg.connect(migrated["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT number FROM made").fetchone() == (7,)
+
+
+def test_a_migration_that_fails_is_told_of(project: Project, start: Start, migrated: dict[str, str]) -> None:
+    project.write("migrations/versions/0001.py", MIGRATION.replace("7 AS number", "1 / 0 AS number"))
+    running = start("up", "--bind", "127.0.0.1:0", **migrated)
+    assert running.ends() == 1
+    assert "division by zero" in running.output
+    assert running.lines[-1] == "decant  | the migrations failed: migrate ended with status 1"
     assert "web  " not in running.output
 
 

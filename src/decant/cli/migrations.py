@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
-from inspect import isawaitable
-from typing import Any
+from pathlib import Path
 
 from ..errors import DecantError
 from .project import load_target
@@ -14,24 +14,34 @@ __all__ = ["main"]
 
 
 def main(target: str) -> int:
-    """Migrate; the exit status."""
+    """Migrate, and print what was done; the exit status."""
     try:
         app = load_target(target, "app")
         if "sqlalchemy" not in getattr(app, "extensions", {}):
             print("no database, nothing to migrate")
             return 0
         from ..database.migrate import upgrade
+        from ..database.migrate.config import migrate_of
 
-        asyncio.run(_finish(upgrade(app)))
+        directory = Path(migrate_of(app).directory)
+        if not directory.is_dir():
+            print(f"there is no folder {directory}, nothing to migrate")
+            return 0
+        _show_steps()
+        asyncio.run(upgrade(app))
     except DecantError as error:
         print(error)
         return 1
     return 0
 
 
-async def _finish(result: Any) -> None:
-    if isawaitable(result):
-        await result
+def _show_steps() -> None:
+    logger, handler = logging.getLogger("alembic.runtime.migration"), logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

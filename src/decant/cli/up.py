@@ -106,7 +106,7 @@ class Up:
         await self._migrate()
         await self._start_web()
         if self.project.worker is not None:
-            await self._start_child("worker", [sys.executable, "-m", "decant.cli", "worker", self.project.worker])
+            await self._start_child("worker", [sys.executable, "-m", "decant.cli", "worker"])
         while not await asyncio.to_thread(is_listening, self.listener):
             await self._watch(timeout_s=_READY_INTERVAL_S)
         self.stream.say(f"\n{url_of(self.listener)}\nCtrl-C stops everything\n")
