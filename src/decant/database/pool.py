@@ -14,8 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from sqlalchemy.util import queue as sa_queue
+from sqlalchemy.util.concurrency import in_greenlet
 
 from ..bridge import wait
 from .unavailable import PoolTimeout
@@ -212,6 +214,16 @@ class BridgedQueuePool(AsyncAdaptedQueuePool):
             self._opening = self._first.give_slot()
             while self._opened and self._first.give_slot():
                 pass
+
+    def _close_connection(self, connection: DBAPIConnection, *, terminate: bool = False) -> None:
+        if terminate and in_greenlet() and asyncio._get_running_loop() is None:
+            # In a thread of the bridge: SQLAlchemy is about to call asyncio.shield(), which only the loop may.
+            wait(self._terminate(connection))
+        else:
+            super()._close_connection(connection, terminate=terminate)
+
+    async def _terminate(self, connection: DBAPIConnection) -> None:
+        super()._close_connection(connection, terminate=True)
 
     def _timed_out(self) -> PoolTimeout:
         return PoolTimeout(
