@@ -180,10 +180,15 @@ def refuse_eager_tasks(loop: asyncio.AbstractEventLoop) -> None:
         started.append(True)
 
     steps = first_step()
-    task = loop.create_task(steps)
+    advice = "call loop.set_task_factory(None) before the application starts"
+    try:
+        task = loop.create_task(steps)
+    except Exception as error:
+        steps.close()
+        raise RuntimeError(f"the event loop's task factory {loop.get_task_factory()!r} fails: {advice}") from error
     if started:
         raise RuntimeError(
             f"the event loop's task factory {loop.get_task_factory()!r} starts tasks eagerly, inside create_task,"
-            " which bridged code cannot allow: call loop.set_task_factory(None) before the application starts"
+            f" which bridged code cannot allow: {advice}"
         )
     task.cancel()
