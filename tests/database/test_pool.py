@@ -65,7 +65,7 @@ async def test_waiting_ends_after_the_pools_timeout(database_url: str) -> None:
     """A full pool answers with an error that tells its size, after pool_timeout and not before."""
     async with pooled(database_url, pool_timeout=0.2) as engine, engine.connect():
         started = time.monotonic()
-        with pytest.raises(exc.TimeoutError, match="within 0.2 s: pool_size 1, max_overflow 0, 1 checked out"):
+        with pytest.raises(exc.TimeoutError, match=r"within 0\.2 s: pool_size 1, max_overflow 0, 1 checked out"):
             async with engine.connect():
                 pass
         assert 0.2 <= time.monotonic() - started < 1
@@ -155,8 +155,8 @@ async def test_a_forgotten_connection_frees_its_place(database_url: str) -> None
 
         waiting = asyncio.create_task(turn())
         await asyncio.sleep(0.01)
+        del connection
         with pytest.warns(exc.SAWarning, match="garbage collector"):
-            del connection
             gc.collect()
         assert await waiting == 1
 

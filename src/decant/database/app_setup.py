@@ -8,6 +8,7 @@ from ..bridge import wait
 from ..context import current_app, on_quart
 from ..errors import ConfigError, Overloaded, Unavailable
 from . import lazy, track_modifications
+from .migrate.commands import group
 
 if TYPE_CHECKING:
     from .extension import SQLAlchemy
@@ -27,6 +28,8 @@ def set_up(db: SQLAlchemy, app: Any) -> None:
     else:
         _set_up_flask(db, app)
     _answer_503(app)
+    if "db" not in app.cli.commands:  # Flask-Migrate's, perhaps
+        app.cli.add_command(group)
     if db.add_models_to_shell:
         app.shell_context_processor(_shell_context)
     if lazy_loads != "allow":

@@ -13,7 +13,7 @@ from sqlalchemy import event, exc, orm
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
 from ..context import current_app, has_app, on_quart
-from ..faces import io_method
+from ..faces import faced, io_method
 from . import record_queries
 from .app_setup import set_up
 from .engines import Engines, engine_options, make_engine
@@ -112,7 +112,6 @@ class SQLAlchemy:
         :raises ConfigError: if a value is wrong.
         :raises MissingExtra: if the driver of a URL is not installed.
         """
-        on_quart(app)
         if "sqlalchemy" in app.extensions:
             raise RuntimeError(
                 "A 'SQLAlchemy' instance has already been registered on this app. Import and use that instance instead."
@@ -123,7 +122,11 @@ class SQLAlchemy:
         records = bool(app.config.get("SQLALCHEMY_RECORD_QUERIES", False))
         self._engines[app] = Engines(options, self.make_engine, record_queries.listen if records else None)
         set_up(self, app)
-        app.extensions["sqlalchemy"] = self
+        app.extensions["sqlalchemy"] = self if on_quart(app) else faced(self)
+
+    def options_of(self, app: Any) -> Mapping[str | None, Mapping[str, Any]]:
+        """What the engines of an application are made of, by bind key."""
+        return self._engines[app].options
 
     def make_engine(self, bind_key: str | None, options: dict[str, Any]) -> AsyncEngine:
         """Make one engine; override it for engines that options do not describe."""

@@ -12,7 +12,20 @@ from greenlet import getcurrent, greenlet
 __all__ = ["Place", "find_place"]
 
 _LIBRARIES: Final = frozenset(
-    ["decant", "sqlalchemy", "greenlet", "asyncio", "contextlib", "concurrent", "functools", "threading", "jinja2", "quart", "flask", "werkzeug"]
+    [
+        "decant",
+        "sqlalchemy",
+        "greenlet",
+        "asyncio",
+        "contextlib",
+        "concurrent",
+        "functools",
+        "threading",
+        "jinja2",
+        "quart",
+        "flask",
+        "werkzeug",
+    ]
 )
 
 
