@@ -10,14 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flask.testing import EnvironBuilder
+
     from .client import Client
     from .commands import CliRunner
     from .cookies import Cookie
     from .responses import TestResponse
 
-__all__ = ["CliRunner", "Client", "Cookie", "TestResponse"]
+__all__ = ["CliRunner", "Client", "Cookie", "EnvironBuilder", "TestResponse"]
 
-_HOMES = {"CliRunner": ".commands", "Client": ".client", "Cookie": ".cookies", "TestResponse": ".responses"}
+_HOMES = {
+    "CliRunner": ".commands",
+    "Client": ".client",
+    "Cookie": ".cookies",
+    "EnvironBuilder": "flask.testing",  # Flask's own does for a Quart application what it does for Flask's
+    "TestResponse": ".responses",
+}
 
 
 def __getattr__(name: str) -> Any:
