@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Generator
+from contextlib import suppress
 from typing import Any
 
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
@@ -36,7 +37,7 @@ class Body:
         self._chunks: deque[bytes] = deque()
         self._held = self._received = 0
         self._whole: bytes | None = None
-        self._complete = self._gone = self._wants_all = False
+        self._complete = self._gone = self._wants_all = self._unwanted = False
         self._arrived, self._taken = asyncio.Event(), asyncio.Event()
 
     def append(self, data: bytes) -> None:
@@ -44,7 +45,7 @@ class Body:
         if not data or self._complete:
             return
         self._received += len(data)
-        if self._wants_all and self._too_large():
+        if self._unwanted or (self._wants_all and self._too_large()):
             self._forget()
         else:
             self._chunks.append(data)
@@ -54,6 +55,18 @@ class Body:
     async def put(self, data: bytes) -> None:
         """:meth:`append`, by the name that Quart 0.23 has for it."""
         self.append(data)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take and forget what is still on its way: a client that is cut off while it sends loses its answer."""
+        if self._received and not self._complete:
+            self._unwanted = True
+            self._forget()
+            self._want_all()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while not (self._complete or self._gone):
+                        self._arrived.clear()
+                        await self._arrived.wait()
 
     async def room(self) -> None:
         """Wait until more may be received."""

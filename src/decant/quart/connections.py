@@ -22,6 +22,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+_LINGER_S = 5.0
 _NOWHERE = " "  # in no URL, so that no rule matches it
 
 
@@ -65,7 +66,7 @@ class HTTPConnection(ASGIHTTPConnection):
 
     async def _answer(self, request: Any, send: Send) -> None:
         try:
-            await super().handle_request(request, _with_deadline(self.exchange, send))  # type: ignore[arg-type]
+            await super().handle_request(request, _answering(self.exchange, request.body, send))  # type: ignore[arg-type]
         except ClientDisconnected as error:
             await self.exchange.close(error)
         except BaseException as error:
@@ -115,17 +116,23 @@ def _at_the_readers_pace(body: Body, receive: Receive) -> Receive:
     return paced
 
 
-def _with_deadline(exchange: Exchange, send: Send) -> Send:
-    """Sends that end with ``TimeoutError`` where the client does not read the stream that it asked for."""
+def _answering(exchange: Exchange, body: Any, send: Send) -> Send:
+    """Sends a response: within the stream's deadline, and to its end before the rest of the request is cut off."""
+    has_length = False
 
-    async def bounded(message: Message) -> None:
+    async def answer(message: Message) -> None:
+        nonlocal has_length
+        if message["type"] == "http.response.start":
+            has_length = any(name == b"content-length" for name, _ in message["headers"])
+        elif has_length and not message.get("more_body") and isinstance(body, Body):
+            await body.drain(_LINGER_S)  # the client has it all by now
         if exchange.send_timeout_s is None:
             await send(message)
         else:
             async with asyncio.timeout(exchange.send_timeout_s):
                 await send(message)
 
-    return bounded
+    return answer
 
 
 def _noting_the_close(exchange: Exchange, receive: Receive) -> Receive:
