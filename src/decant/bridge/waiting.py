@@ -112,7 +112,9 @@ class _Local(threading.local):
                 carry(context)
 
     def close(self) -> None:
-        self.kept = None
+        kept, self.kept = self.kept, None
+        if kept is not None and kept.pid == os.getpid():
+            kept.runner.close()  # now: a traceback may hold it until greenlets cannot run any more
 
 
 local = _Local()
