@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -364,6 +366,13 @@ def test_the_plugin_is_inert_where_decant_is_merely_installed(
             ]
     """)
     pytester.runpytest_subprocess("-p", "decant", "-W", "error").assert_outcomes(passed=1)
+
+
+def test_the_examples_of_the_documentation_run(pytester: pytest.Pytester, run: Run) -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "testing.md").read_text()
+    blocks = re.findall(r"```python\n# (\S+)\.py\n(.*?)```", page, re.DOTALL)
+    pytester.makepyfile(**dict(blocks))
+    run(*ASYNCIO, apart=True).assert_outcomes(passed=6)
 
 
 def test_uvloop_is_bridged_too(pytester: pytest.Pytester, run: Run) -> None:
