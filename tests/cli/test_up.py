@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -265,7 +266,10 @@ def test_a_second_ctrl_c_ends_at_once(project: Project, start: Start, environmen
     running.url()
     children = running.children()
     running.signal(signal.SIGINT)
-    running.expect("^web +| hanging")
+    running.signal(signal.SIGINT)  # sent on by a wrapper: the same Ctrl-C
+    running.expect(r"^web +\| hanging$")
+    time.sleep(0.3)
+    assert running.process.poll() is None
     running.signal(signal.SIGINT)
     assert running.ends(timeout_s=5) == 130
     wait_until(lambda: all(gone(child) for child in children))
@@ -274,7 +278,7 @@ def test_a_second_ctrl_c_ends_at_once(project: Project, start: Start, environmen
 def test_ctrl_c_during_the_start_stops_it(project: Project, start: Start, environment: dict[str, str]) -> None:
     project.write("toy.py", "import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
     running = start("up", "--bind", "127.0.0.1:0", **environment)
-    running.expect("^migrate +| loading")
+    running.expect(r"^migrate +\| loading$")
     running.signal(signal.SIGINT)
     assert running.ends(timeout_s=10) == 0
 

@@ -183,6 +183,22 @@ def test_the_server_ends_with_its_keeper(tmp_path: Path, kind: str) -> None:
         shared.check()
 
 
+def test_a_forked_child_that_leaves_the_block_does_not_end_it_for_its_parent(tmp_path: Path) -> None:
+    script = """
+import os, sys, time
+from pathlib import Path
+from decant.embedded import valkey
+with valkey(Path(sys.argv[1]), durable=False) as shared:
+    if not (child := os.fork()):
+        sys.exit(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    time.sleep(0.6)
+    shared.check()
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=30)
+    assert processes_of(tmp_path) == []
+
+
 def test_a_server_that_dies_is_told_of_and_started_anew_for_the_next(tmp_path: Path) -> None:
     with valkey(tmp_path, durable=False) as shared:
         state = shared.folder.read()

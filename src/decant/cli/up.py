@@ -28,6 +28,8 @@ __all__ = ["Up", "up"]
 _GRACE_S = {"migrate": 10.0, "web": 10.0, "worker": 15.0}
 _WATCH_INTERVAL_S = 0.5
 _READY_INTERVAL_S = 0.05
+# A wrapper may pass on a Ctrl-C that the terminal has sent to us as well.
+_SAME_REQUEST_S = 0.25
 
 
 class _Stopped(Exception):
@@ -65,7 +67,7 @@ class Up:
 
     def __init__(self, project: Project, app: str, data: Path, listener: socket.socket) -> None:
         self.project, self.app, self.data, self.listener = project, app, data, listener
-        self.asked_to_stop = asyncio.Event()
+        self.asked_to_stop, self.asked_at = asyncio.Event(), 0.0
         self.stream = Stream(on_broken=self.asked_to_stop.set)
         self.children: list[Child] = []
         self.servers: list[Shared] = []
@@ -93,7 +95,10 @@ class Up:
         return status
 
     def _told_to_stop(self) -> None:
-        if self.asked_to_stop.is_set():
+        now = time.monotonic()
+        if not self.asked_to_stop.is_set():
+            self.asked_at = now
+        elif now - self.asked_at > _SAME_REQUEST_S:
             for child in self.children:
                 child.kill()
             self.stream.say("stopped at once")

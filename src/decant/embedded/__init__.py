@@ -37,7 +37,8 @@ def services(data_dir: Path, *, durable: bool = True, timeout_s: float = 60.0) -
     """Run both servers while the block runs, unless another process runs them already.
 
     Several processes, and several blocks in one process, share the servers of one data directory; these stop
-    within a second of the end of the last, which waits for it. What they store stays in the data directory.
+    within a second of the end of the last, which waits for it. A process that is forked in the block counts as a user
+    until the block ends or the process does. What the servers store stays in the data directory.
 
     :param durable: ``False``, for tests, neither syncs nor saves.
     :param timeout_s: the deadline of each server's start (and of waiting for one that stops).

@@ -51,6 +51,7 @@ def share(kind: str, data_dir: Path, *, durable: bool, timeout_s: float) -> Iter
     with _explained(folder):
         folder.make()
         users = Lock(folder.users_lock)
+    owner = os.getpid()
     try:
         with _one_starts(folder, deadline):
             users.shared(deadline)
@@ -59,8 +60,9 @@ def share(kind: str, data_dir: Path, *, durable: bool, timeout_s: float) -> Iter
             raise EmbeddedError(f"{folder.path} is in use with durable=False: use another data directory, or wait")
         yield Shared(state.url, folder)
     finally:
-        users.release()
-        _wait_if_last(users, folder)
+        if os.getpid() == owner:  # else a forked child leaves the block, not its parent
+            users.release()
+            _wait_if_last(users, folder)
         users.close()
 
 
