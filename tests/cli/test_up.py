@@ -94,6 +94,17 @@ def test_servers_that_the_environment_names_are_used(
     assert not (project.root / ".data").exists()
 
 
+def test_the_projects_hypercorn_toml_is_used(project: Project, start: Start, environment: dict[str, str]) -> None:
+    """And what it does not say, as whether there is an access log, is Hypercorn's default."""
+    project.write("hypercorn.toml", "include_server_header = false\nbind = '192.0.2.1:80'\n")
+    running = start("up", "--bind", "127.0.0.1:0", **environment)
+    with urllib.request.urlopen(running.url(), timeout=10) as response:
+        assert "server" not in response.headers
+    running.signal(signal.SIGINT)
+    assert running.ends() == 0
+    assert "GET / 1.1" not in running.output
+
+
 @pytest.mark.parametrize("name", ["hypercorn", "worker"])
 def test_the_death_of_a_child_stops_the_rest(
     project: Project, start: Start, environment: dict[str, str], name: str

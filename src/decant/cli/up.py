@@ -144,8 +144,10 @@ class Up:
         configuration = self.project.root / "hypercorn.toml"
         command = [sys.executable, "-m", "hypercorn", "--bind", f"fd://{self.listener.fileno()}", "--workers", "0"]
         if configuration.is_file():
-            command += ["--config", str(configuration)]
-        await self._start_child("web", [*command, "--access-logfile", "-", self.app], pass_fds=[self.listener.fileno()])
+            command += ["--config", str(configuration)]  # which also says whether there is an access log
+        else:
+            command += ["--access-logfile", "-"]
+        await self._start_child("web", [*command, self.app], pass_fds=[self.listener.fileno()])
 
     async def _start_child(self, name: str, command: list[str], pass_fds: Sequence[int] = ()) -> Child:
         child = await Child.start(
