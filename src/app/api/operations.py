@@ -1,0 +1,81 @@
+"""``@operation``: what a view takes and answers, for the view itself and for the API's description."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from msgspec import Struct
+from quart import request
+from quart.typing import ResponseReturnValue
+from quart_schema import document_querystring, document_request, operation_id, tag, validate_response
+
+from .reading import read_body, read_query
+
+__all__ = ["Operation", "operation", "operation_of"]
+
+View = Callable[..., Awaitable[Any]]
+_ATTRIBUTE = "_api_operation"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What quart-schema has no place for: statuses of ``problems``, and ``headers`` of the answer by name."""
+
+    status: int
+    problems: frozenset[int]
+    headers: dict[str, str] = field(default_factory=dict)
+    about: str = ""
+
+
+def operation(
+    name: str,
+    *,
+    group: str,
+    answers: type[Struct] | None,
+    status: int = 200,
+    body: type[Struct] | None = None,
+    query: type[Struct] | None = None,
+    problems: tuple[int, ...] = (),
+    headers: dict[str, str] | None = None,
+) -> Callable[[View], Callable[..., Awaitable[ResponseReturnValue]]]:
+    """A view of the API.
+
+    :param name: its ``operationId``.
+    :param answers: what it returns, alone or as ``(value, status, headers)``; None if nothing (204).
+    :param body: what the request's JSON is read into, for the view's argument ``body``.
+    :param query: what the query is read into, for the view's argument ``query``; without it a query is refused.
+    :param problems: statuses besides those that follow from the other arguments.
+    """
+    follow = {401, 422, 500, 503, *problems, *((400, 403, 413, 415) if body is not None else ())}
+    described = Operation(status, frozenset(follow), headers or {})
+
+    def decorator(view: View) -> Callable[..., Awaitable[ResponseReturnValue]]:
+        @wraps(view)
+        async def wrapper(**arguments: Any) -> Any:
+            asked = read_query(request, query)
+            if asked is not None:
+                arguments["query"] = asked
+            if body is not None:
+                arguments["body"] = await read_body(request, body)
+            return await view(**arguments)
+
+        made: Any = operation_id(name)(tag([group])(wrapper))
+        if query is not None:
+            made = document_querystring(query)(made)
+        if body is not None:
+            made = document_request(body)(made)
+        if answers is not None:
+            made = validate_response(answers, status)(made)
+        setattr(made, _ATTRIBUTE, described)
+        return made  # type: ignore[no-any-return]
+
+    return decorator
+
+
+def operation_of(view: Any) -> Operation | None:
+    """What :func:`operation` said of a view; None if it is no view of the API."""
+    found: Operation | None = getattr(view, _ATTRIBUTE, None)
+    return found
