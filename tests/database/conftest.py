@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import quart
+from blockbuster import BlockBuster
 
 from decant.database import SQLAlchemy
 
@@ -50,17 +51,27 @@ def models(db: SQLAlchemy) -> SimpleNamespace:
     return SimpleNamespace(User=User, Post=Post, Note=Note)
 
 
-def make_app(db: Any, url: str, tmp_path: Path, **config: Any) -> quart.Quart:
-    app = quart.Quart("test_app", instance_path=str(tmp_path / "instance"))
-    app.config.update(SQLALCHEMY_DATABASE_URI=url, **config)
-    db.init_app(app)
-    return app
+@pytest.fixture
+def make_app(tmp_path: Path, no_blocking: BlockBuster) -> Callable[..., Any]:
+    """Makes an application with a database. That may block, as it does before a server's loop runs."""
+
+    def make(db: Any, url: str | None = None, framework: Any = quart.Quart, **config: Any) -> Any:
+        no_blocking.deactivate()
+        try:
+            app = framework("test_app", instance_path=str(tmp_path / "instance"))
+            app.config.update(SQLALCHEMY_DATABASE_URI=url, **config)
+            db.init_app(app)
+        finally:
+            no_blocking.activate()
+        return app
+
+    return make
 
 
 @pytest.fixture
-def app(db: SQLAlchemy, models: SimpleNamespace, url: str, tmp_path: Path) -> quart.Quart:
+def app(db: SQLAlchemy, models: SimpleNamespace, url: str, make_app: Callable[..., Any]) -> quart.Quart:
     """An application with the models, whose tables do not exist yet."""
-    return make_app(db, url, tmp_path)
+    return make_app(db, url)
 
 
 @pytest.fixture
