@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
 from decant.database import SQLAlchemy
+from decant.database.migrate import Migrate
 
-__all__ = ["Model", "db"]
+__all__ = ["Model", "db", "migrations"]
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -26,6 +28,8 @@ class Base(DeclarativeBase):
 
 # Rows stay readable after a commit: a page shows what it has just written without another query.
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+
+migrations = Migrate(directory=Path(__file__).parents[2] / "migrations", render_as_batch=False)
 
 if TYPE_CHECKING:
     Model = Base

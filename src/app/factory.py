@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import atexit
 from collections.abc import Mapping
-from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -13,16 +10,20 @@ from typing import Any
 from hypercorn.middleware import ProxyFixMiddleware
 
 from decant import Quart
+from decant.database.migrate import upgrade
 
 from .accounts import accounts
 from .accounts.cli import users
 from .accounts.current import init_current
 from .accounts.passwords import init_passwords
+from .api import init_api
 from .config import Settings, load_settings, secret_key
-from .extensions import db
+from .extensions import db, migrations
 from .links import links
 from .links.rules import reserved_slugs, zones
 from .pages import pages
+from .redirects import init_redirects
+from .servers import init_readiness, server_urls
 from .web.converters import init_converters
 from .web.csrf import init_csrf
 from .web.errors import init_errors
@@ -45,28 +46,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     settings = load_settings(config)
     configure_logs(settings)
     app = Quart(__name__)
-    _configure(app, settings, _servers(app, settings))
+    _configure(app, settings, server_urls(app, settings))
     app.config.update({key: value for key, value in (config or {}).items() if key not in Settings.model_fields})
     _init_extensions(app, settings)
     _register_features(app)
     _wrap(app, settings)
     return app
-
-
-def _servers(app: Quart, settings: Settings) -> dict[str, str]:
-    """The URLs of the servers, one that is not set embedded in DATA_DIR and stopped with the application."""
-    urls = {"DATABASE_URL": settings.DATABASE_URL, "REDIS_URL": settings.REDIS_URL}
-    missing = [key for key, url in urls.items() if url is None]
-    if missing:
-        from decant.embedded import postgresql, valkey
-
-        stack = ExitStack()
-        starters = {"DATABASE_URL": postgresql, "REDIS_URL": valkey}
-        for key in missing:
-            urls[key] = stack.enter_context(starters[key](settings.DATA_DIR)).url
-        app.after_serving(partial(asyncio.to_thread, stack.close))
-        atexit.register(stack.close)  # a command of the CLI serves nothing
-    return {key: url for key, url in urls.items() if url is not None}
 
 
 def _configure(app: Quart, settings: Settings, urls: dict[str, str]) -> None:
@@ -89,6 +74,10 @@ def _configure(app: Quart, settings: Settings, urls: dict[str, str]) -> None:
 def _init_extensions(app: Quart, settings: Settings) -> None:
     app.session_interface = Sessions()
     db.init_app(app)
+    migrations.init_app(app)
+    if settings.MIGRATE_ON_START or (settings.MIGRATE_ON_START is None and settings.DATABASE_URL is None):
+        app.before_serving(partial(upgrade, app))
+    init_readiness(app)
     init_passwords(app, settings)
     init_converters(app)
     init_statics(app)
@@ -103,11 +92,13 @@ def _init_extensions(app: Quart, settings: Settings) -> None:
 def _register_features(app: Quart) -> None:
     for feature in (pages, accounts, links):
         app.register_blueprint(feature)
+    init_api(app)
+    init_redirects(app)
     app.extensions["reserved_slugs"] = reserved_slugs(app)  # after the last route
 
 
 def _wrap(app: Quart, settings: Settings) -> None:
-    app.asgi_app = Gate(app.asgi_app)  # type: ignore[method-assign, assignment]
+    wrapped: Any = Gate(app.asgi_app)
     if settings.PROXY_HOPS:
-        proxied = ProxyFixMiddleware(app.asgi_app, mode="legacy", trusted_hops=settings.PROXY_HOPS)
-        app.asgi_app = proxied  # type: ignore[method-assign, assignment]
+        wrapped = ProxyFixMiddleware(wrapped, mode="legacy", trusted_hops=settings.PROXY_HOPS)
+    app.asgi_app = wrapped  # type: ignore[method-assign]

@@ -13,11 +13,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
 
 from app import create_app
 from decant import Quart
+from decant.database.migrate import upgrade
 from decant.testing import Client
 
 KEY = "not so secret, for tests only"
@@ -36,10 +35,8 @@ def migrated(servers: Any) -> Iterator[str]:
     name = f"template_{uuid.uuid4().hex}"
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    config = Config("migrations/alembic.ini")
-    config.set_main_option("script_location", "migrations")
-    config.attributes["database_url"] = with_name(servers.database_url, name)
-    command.upgrade(config, "head")
+    url = with_name(servers.database_url, name)
+    asyncio.run(upgrade(create_app({"DATABASE_URL": url, "REDIS_URL": servers.redis_url, "SECRET_KEY": KEY})))
     yield name
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from statistics import median
@@ -71,8 +72,6 @@ async def test_registration_is_refused_with_a_sentence(
 
 async def test_two_at_once_do_not_get_one_name(app: Quart, person: People) -> None:
     """When two people register the same name at the same time, one is told that it is taken."""
-    import asyncio
-
     one, two = person(), person()
     await asyncio.gather(one.get("/register"), two.get("/register"))
     fields = {"username": "ada", "password": PASSWORD}
@@ -207,12 +206,15 @@ async def test_nobody_is_sent_elsewhere_after_the_login(ada: Person, person: Peo
     assert response.headers["Location"] == "/links"
 
 
+def flask_serializer(key: str) -> Any:
+    flask = Flask(__name__)
+    flask.secret_key = key
+    return SecureCookieSessionInterface().get_signing_serializer(flask)
+
+
 async def test_flask_reads_the_session(ada: Person) -> None:
     """The cookie is Flask's: a Flask application with the same key sees who is logged in, and the other way round."""
-    flask = Flask(__name__)
-    flask.secret_key = KEY
-    serializer = SecureCookieSessionInterface().get_signing_serializer(flask)
-    assert serializer is not None
+    serializer = await asyncio.to_thread(flask_serializer, KEY)
     cookie = next(cookie for cookie in ada.client.cookie_jar if cookie.name == "session")
     read = serializer.loads(cookie.value)
     assert {"user_id", "epoch", "csrf", "_permanent"} <= read.keys()
@@ -247,11 +249,7 @@ async def test_the_cookie_is_secure_http_only_and_lax(
 
 async def test_a_forged_or_old_cookie_is_nobody(ada: Person, app: Quart) -> None:
     """A cookie that was signed with another key, or says something odd, is no log-in and no error."""
-    flask = Flask(__name__)
-    serializers = []
-    for key in ("another key, not ours at all", KEY):
-        flask.secret_key = key
-        serializers.append(SecureCookieSessionInterface().get_signing_serializer(flask))
+    serializers = [await asyncio.to_thread(flask_serializer, key) for key in ("another key, not ours at all", KEY)]
     forged = serializers[0].dumps({"user_id": 1, "epoch": 0})
     odd = [
         serializers[1].dumps(content)
@@ -333,8 +331,6 @@ async def test_registration_can_be_closed(make: Make) -> None:
 
 async def test_a_flood_of_logins_is_answered_with_503(make: Make) -> None:
     """Past the bounded queue of the hashing threads a log-in is refused at once, with Retry-After; none hangs."""
-    import asyncio
-
     app = await make(HASH_THREADS=1, ARGON2_TIME_COST=10, ARGON2_MEMORY_COST_KIB=8192)
     people = [Person(app.test_client()) for _ in range(130)]
     for somebody in people:

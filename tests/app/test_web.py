@@ -142,7 +142,7 @@ async def test_a_bug_is_a_500_that_tells_nothing(
 
 async def test_without_its_database_a_page_is_503(make: Make) -> None:
     """Refused connections are 503 with Retry-After, as a page; what needs no database goes on."""
-    app = await make(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    app = await make(DATABASE_URL="postgresql://nobody@/none?host=/nonexistent")
     somebody = Person(app.test_client())
     await somebody.get("/login")
     response = await somebody.post("/login", FORM)
@@ -245,7 +245,9 @@ async def test_readiness_is_what_the_checks_say(app: Quart) -> None:
     """200 with every check's state; one that fails makes it 503 without telling why."""
     ready = await app.test_client().get("/readyz")
     assert ready.status_code == 200
-    assert (await ready.get_json())["ready"] is True
+    body = await ready.get_json()
+    assert body["ready"] is True
+    assert body["checks"]["database"] == "ok"
 
     async def failing() -> None:
         raise ConnectionRefusedError("the inner host's name")

@@ -17,7 +17,7 @@ __all__ = ["users"]
 users = AppGroup("users", help="Accounts: create, promote, list.")
 
 
-@users.command("create")
+@users.command("create")  # type: ignore[untyped-decorator]
 @click.argument("username")
 @click.option("--admin", is_flag=True, help="Make it an administrator's.")
 @click.password_option(help="Asked for when not given.")
@@ -30,7 +30,7 @@ async def create(username: str, admin: bool, password: str) -> None:
     click.echo(f"created {'administrator' if admin else 'user'} {user.username}")
 
 
-@users.command("promote")
+@users.command("promote")  # type: ignore[untyped-decorator]
 @click.argument("username")
 @click.option("--revoke", is_flag=True, help="Take the rights away again.")
 async def promote(username: str, revoke: bool) -> None:
@@ -43,7 +43,7 @@ async def promote(username: str, revoke: bool) -> None:
     click.echo(f"{user.username} is {'no longer' if revoke else 'now'} an administrator")
 
 
-@users.command("list")
+@users.command("list")  # type: ignore[untyped-decorator]
 async def list_users() -> None:
     """List the accounts, one a line: name, rights, when created."""
     for user in await db.session.scalars(select(User).order_by(User.id)):

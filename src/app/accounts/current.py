@@ -71,7 +71,7 @@ def login_required(
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         if await current_user() is None:
             after = request.full_path.rstrip("?") if request.method == "GET" else None
-            return redirect(url_for("accounts.login_page", next=after), 303)  # type: ignore[return-value]
+            return redirect(url_for("accounts.login_page", next=after), 303)
         return await view(*args, **kwargs)
 
     return wrapper

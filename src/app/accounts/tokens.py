@@ -54,9 +54,9 @@ async def of_user(owner: User) -> Sequence[ApiToken]:
 async def revoke(owner: User, identity: int) -> bool:
     """Delete one of the owner's tokens; whether there was one."""
     query = delete(ApiToken).where(ApiToken.id == identity, ApiToken.owner_id == owner.id)
-    done = (await db.session.execute(query)).rowcount
+    done = await db.session.scalar(query.returning(ApiToken.id))
     await db.session.commit()
-    return bool(done)
+    return done is not None
 
 
 async def authenticate(secret: str) -> User | None:
@@ -73,4 +73,4 @@ async def authenticate(secret: str) -> User | None:
         stale = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at < now - _FRESH)
         await db.session.execute(update(ApiToken).where(ApiToken.id == token.id, stale).values(last_used_at=now))
         await db.session.commit()
-    return user  # type: ignore[no-any-return]
+    return user

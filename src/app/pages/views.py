@@ -27,7 +27,7 @@ async def front() -> ResponseReturnValue:
 
 @pages.get("/favicon.ico")
 async def favicon() -> ResponseReturnValue:
-    response = await current_app().send_static_file("icons/favicon.svg")
+    response: Response = await current_app().send_static_file("icons/favicon.svg")
     response.headers["Cache-Control"] = "public, max-age=86400"
     return response
 

@@ -47,7 +47,7 @@ async def _answer(status: int, title: str, detail: str, **members: Any) -> Respo
 
 async def _http(error: HTTPException) -> ResponseReturnValue:
     if error.response is not None or error.code is None or error.code < 400:
-        return error.get_response()  # type: ignore[return-value]  # redirects, and what a view has built itself
+        return error.get_response()  # redirects, and what a view has built itself
     detail = error.description or ""
     if isinstance(error, InternalServerError):
         detail = "Something went wrong here. It has been logged, and trying again may help."

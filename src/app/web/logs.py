@@ -11,6 +11,11 @@ from ..config import Settings
 
 __all__ = ["configure_logs"]
 
+# Local variables stay out of the log: among them are passwords and tokens.
+_tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+# What these say at INFO is of no use in operation.
+_TALKATIVE = ("decant.database.pool", "alembic.runtime.plugins", "hypercorn.access")
+
 
 def configure_logs(settings: Settings) -> None:
     """Send every log line to standard error, as ``LOG_FORMAT`` and ``LOG_LEVEL`` say, with the request's id.
@@ -39,9 +44,11 @@ def configure_logs(settings: Settings) -> None:
         return
     last: list[structlog.typing.Processor]
     if settings.LOG_FORMAT == "json":
-        last = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        last = [structlog.processors.ExceptionRenderer(_tracebacks), structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        logging.getLogger("hypercorn.error").propagate = False  # it has a console handler of its own
+        plain = structlog.dev.plain_traceback
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -51,3 +58,5 @@ def configure_logs(settings: Settings) -> None:
     )
     root.addHandler(handler)
     root.setLevel(settings.LOG_LEVEL)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)

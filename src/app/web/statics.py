@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mimetypes
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def init_statics(app: Quart) -> None:
 
     :raises LookupError: from ``static(name)``, for a file that does not exist.
     """
+    mimetypes.init()  # reads files, at its first use
     hashes = _hashes(Path(str(app.static_folder)))
 
     def static(name: str) -> str:
