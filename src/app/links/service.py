@@ -14,6 +14,7 @@ from sqlalchemy.orm import selectinload
 
 from ..extensions import db
 from ..models import Link, Tag, User, link_tags
+from ..redirects import changing
 from ..web.forms import Invalid
 from .forms import LinkInput
 
@@ -75,7 +76,8 @@ async def create(owner: User, data: LinkInput) -> Link:
         )
         db.session.add(link)
         try:
-            await db.session.commit()
+            async with changing(link.slug):  # it may be remembered as unknown
+                await db.session.commit()
         except IntegrityError as error:
             await db.session.rollback()
             await db.session.refresh(owner)  # the rollback expired it
@@ -105,13 +107,15 @@ async def update(owner: User, link: Link, data: LinkInput) -> None:
     link.target, link.title = data.target, data.title
     link.expires_at, link.max_visits = data.expires_at, data.max_visits
     link.tags = await _tags(owner, data.tags)
-    await db.session.commit()
+    async with changing(link.slug):
+        await db.session.commit()
 
 
 async def delete(link: Link) -> None:
     """Delete it, its clicks too."""
     await db.session.delete(link)
-    await db.session.commit()
+    async with changing(link.slug):
+        await db.session.commit()
 
 
 def _words(text: str) -> str | None:
@@ -120,7 +124,7 @@ def _words(text: str) -> str | None:
     return " & ".join(f"{word}:*" for word in words) or None
 
 
-def _search(owner: User, text: str, tag: str | None, before: int | None, size: int) -> Select[tuple[Link]]:
+def _search(owner: User, text: str, tag: str | None, before: int | None, size: int) -> Select[Link]:
     query = select(Link).where(Link.owner_id == owner.id)
     if tag is not None:
         tagged = select(link_tags.c.link_id).join(Tag, Tag.id == link_tags.c.tag_id)

@@ -1,0 +1,1 @@
+"""The jobs: each module has one, with what it shares with the views that enqueue it."""
