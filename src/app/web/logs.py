@@ -46,7 +46,6 @@ def configure_logs(settings: Settings) -> None:
     if settings.LOG_FORMAT == "json":
         last = [structlog.processors.ExceptionRenderer(_tracebacks), structlog.processors.JSONRenderer()]
     else:
-        logging.getLogger("hypercorn.error").propagate = False  # it has a console handler of its own
         plain = structlog.dev.plain_traceback
         last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     handler = logging.StreamHandler()
@@ -56,6 +55,8 @@ def configure_logs(settings: Settings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
+    if settings.LOG_FORMAT == "console":
+        handler.addFilter(lambda record: record.name != "hypercorn.error")  # it has a console handler of its own
     root.addHandler(handler)
     root.setLevel(settings.LOG_LEVEL)
     for name in _TALKATIVE:
