@@ -19,7 +19,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from sqlalchemy.util import queue as sa_queue
 from sqlalchemy.util.concurrency import in_greenlet
 
-from ..bridge import wait
+from ..bridge import bridged, wait
 from .unavailable import PoolTimeout
 
 __all__ = ["BridgedQueuePool"]
@@ -30,6 +30,7 @@ class _Slot:
 
 
 _SLOT: Final = _Slot()
+_terminating: Final[set[asyncio.Task[None]]] = set()
 
 
 class _Waiter:
@@ -216,11 +217,20 @@ class BridgedQueuePool(AsyncAdaptedQueuePool):
                 pass
 
     def _close_connection(self, connection: DBAPIConnection, *, terminate: bool = False) -> None:
-        if terminate and in_greenlet() and asyncio._get_running_loop() is None:
-            # In a thread of the bridge: SQLAlchemy is about to call asyncio.shield(), which only the loop may.
-            wait(self._terminate(connection))
+        """Terminate in a task of its own: on the loop though this be a thread, and to the end though cancelled again.
+
+        SQLAlchemy would cut the connection at the second cancellation, and the server would go on with its query.
+        """
+        if terminate and in_greenlet():
+            wait(self._terminated(connection))
         else:
             super()._close_connection(connection, terminate=terminate)
+
+    async def _terminated(self, connection: DBAPIConnection) -> None:
+        task = asyncio.get_running_loop().create_task(bridged(self._terminate(connection)))
+        _terminating.add(task)
+        task.add_done_callback(_terminating.discard)
+        await asyncio.wait([task])
 
     async def _terminate(self, connection: DBAPIConnection) -> None:
         super()._close_connection(connection, terminate=True)
