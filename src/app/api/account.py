@@ -8,7 +8,7 @@ from quart.typing import ResponseReturnValue
 from ..accounts import tokens
 from ..accounts.current import require_user
 from ..models import ApiToken
-from .operations import operation
+from .operations import nothing, operation
 from .schemas import NewToken, TokenList, TokenView, TokenWithSecret, UserView
 
 __all__ = ["account"]
@@ -79,4 +79,4 @@ async def revoke_token(identity: int) -> ResponseReturnValue:
     """
     if not await tokens.revoke(await require_user(), identity):
         abort(404, "You have no token of this number.")
-    return "", 204
+    return nothing()

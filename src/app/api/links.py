@@ -15,9 +15,9 @@ from ..links import service
 from ..links.forms import parse, short_url
 from ..models import Link
 from ..stats.days import clicks_by_day
-from ..web.forms import Refused, plain_text
+from ..web.forms import Invalid, Refused, plain_text
 from .errors import Rejected
-from .operations import operation
+from .operations import nothing, operation
 from .schemas import (
     Clicks,
     ClicksOfDay,
@@ -111,6 +111,8 @@ async def create_link(body: NewLink) -> ResponseReturnValue:
 
     It works at once. 409 if the slug that you ask for is taken, by whomever.
     """
+    if body.slug is not None and (not body.slug or body.slug != body.slug.strip()):  # a form may leave it empty
+        raise Invalid({"slug": "A short name has no blanks around it. Leave it out to have one made up."})
     fields = {name: getattr(body, name) for name in body.__struct_fields__}
     link = await service.create(await require_user(), parse(_form(fields)))
     return _view(link), 201, {"Location": url_for(".read_link", slug=link.slug)}  # type: ignore[return-value]
@@ -146,7 +148,7 @@ async def delete_link(slug: str) -> ResponseReturnValue:
     Its slug can then be taken by anybody.
     """
     await service.delete(await _own(slug, for_update=True))
-    return "", 204
+    return nothing()
 
 
 @links.get("/links/<slug:slug>/clicks")

@@ -8,13 +8,13 @@ from functools import wraps
 from typing import Any
 
 from msgspec import Struct
-from quart import request
+from quart import Response, request
 from quart.typing import ResponseReturnValue
 from quart_schema import document_querystring, document_request, operation_id, tag, validate_response
 
 from .reading import read_body, read_query
 
-__all__ = ["Operation", "operation", "operation_of"]
+__all__ = ["Operation", "nothing", "operation", "operation_of"]
 
 View = Callable[..., Awaitable[Any]]
 _ATTRIBUTE = "_api_operation"
@@ -27,7 +27,6 @@ class Operation:
     status: int
     problems: frozenset[int]
     headers: dict[str, str] = field(default_factory=dict)
-    about: str = ""
 
 
 def operation(
@@ -44,7 +43,7 @@ def operation(
     """A view of the API.
 
     :param name: its ``operationId``.
-    :param answers: what it returns, alone or as ``(value, status, headers)``; None if nothing (204).
+    :param answers: what it returns, alone or as ``(value, status, headers)``; None if it returns :func:`nothing`.
     :param body: what the request's JSON is read into, for the view's argument ``body``.
     :param query: what the query is read into, for the view's argument ``query``; without it a query is refused.
     :param problems: statuses besides those that follow from the other arguments.
@@ -73,6 +72,13 @@ def operation(
         return made  # type: ignore[no-any-return]
 
     return decorator
+
+
+def nothing() -> Response:
+    """The answer of an operation that has nothing to tell: 204, without a type of content that it has not."""
+    response = Response(b"", 204)
+    del response.headers["Content-Type"]
+    return response
 
 
 def operation_of(view: Any) -> Operation | None:

@@ -125,7 +125,7 @@ def read_query(request: Request, model: type[T] | None) -> T | None:
             try:
                 found[fields[name].name] = _convert_text(values[0], fields[name])
             except msgspec.ValidationError as error:
-                errors.append({"detail": _told(error)[0], "parameter": name})
+                errors.append({"detail": _told(error)[0].replace(" | null", ""), "parameter": name})
     if errors:
         raise Rejected(errors[:_MOST_ERRORS])
     return model(**found) if model is not None else None
