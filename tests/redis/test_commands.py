@@ -15,7 +15,7 @@ from decant.bridge import in_thread, wait
 from decant.errors import Overloaded, RedisUnavailable
 from decant.redis import Redis
 
-from .conftest import Make
+from .conftest import Make, Server
 
 
 def round_trips() -> float:
@@ -25,7 +25,7 @@ def round_trips() -> float:
 
 
 async def calls(redis: Redis, command: str) -> int:
-    """How often the server has run a command since CONFIG RESETSTAT."""
+    """How often the server has run a command."""
     stats: dict[str, Any] = await redis.info("commandstats")
     return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
 
@@ -124,10 +124,9 @@ async def test_too_many_pending_commands(make: Make, redis_url: str) -> None:
     assert await redis.incr("n") == 31
 
 
-async def test_scripts_run_by_sha(redis: Redis) -> None:
+async def test_scripts_run_by_sha(make: Make, server: Server) -> None:
     """The source travels once; then its SHA does."""
-    await redis.script_flush()
-    await redis.config_resetstat()
+    redis = make(server.url, deadline_s=5.0)
     script = redis.script("return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}")
     assert [await script(keys=["k"], args=[1]) for _ in range(3)] == [[b"k", b"1", i] for i in (1, 2, 3)]
     assert (await calls(redis, "eval"), await calls(redis, "evalsha")) == (1, 3)
@@ -316,7 +315,7 @@ def test_each_kind_of_loop(runner: asyncio.Runner, redis_url: str) -> None:
     runner.run(redis.flushdb())
 
 
-def test_loops_leave_no_connections(redis_url: str) -> None:
+def test_loops_leave_no_connections(server: Server) -> None:
     """20 loops that used one client end without closing it: none of their connections remains, none is warned of."""
     import gc
 
@@ -324,7 +323,7 @@ def test_loops_leave_no_connections(redis_url: str) -> None:
 
     from decant.redis import client
 
-    redis = client(url=redis_url, deadline_s=5.0)
+    redis = client(url=server.url, deadline_s=5.0)
 
     async def work() -> None:
         subscription = redis.pubsub()
@@ -334,7 +333,7 @@ def test_loops_leave_no_connections(redis_url: str) -> None:
         await asyncio.sleep(0.01)
         assert not blocked.done()
 
-    with Plain.from_url(redis_url) as plain:
+    with Plain.from_url(server.url) as plain:
         before = len(plain.client_list())
         for _ in range(20):
             asyncio.run(work())
