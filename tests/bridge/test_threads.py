@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from decant.bridge import Threads, bridged, can_wait, current_threads, in_thread, thread_waits, wait
+from decant.bridge import Threads, bridged, can_wait, current_threads, detached, in_thread, thread_waits, wait
 from decant.errors import Overloaded
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -331,6 +331,51 @@ def test_a_cancelled_thread_is_stopped_at_its_next_wait(run: Run, one: Threads) 
 
     run(main())
     assert awaited == []
+
+
+def test_a_cancellation_that_crosses_an_answer_is_not_lost(run: Run, one: Threads) -> None:
+    """What the thread waits for ends in the very turn in which the caller is cancelled: its next wait raises."""
+    awaited: list[str] = []
+    one.grace_s = 5
+
+    async def touch() -> None:
+        awaited.append("touched")
+
+    def work(future: asyncio.Future[str]) -> None:
+        awaited.append(wait(future))
+        wait(touch())
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[str] = loop.create_future()
+        task = asyncio.create_task(one.run(work, future))
+        await until(lambda: bool(getattr(future, "_callbacks", None)))
+        future.set_result("answered")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    assert "touched" not in awaited
+
+
+def test_a_task_in_a_detached_context_never_runs_on_the_thread(run: Run, one: Threads) -> None:
+    """A background task that a waiting thread's awaitable starts uses the pool, not the thread of its starter."""
+
+    async def background() -> int:
+        return await in_thread(threading.get_ident)
+
+    async def on_loop() -> tuple[int, int]:
+        inherited = asyncio.create_task(background())
+        apart = asyncio.create_task(background(), context=detached())
+        return await inherited, await apart
+
+    async def main() -> tuple[int, tuple[int, int]]:
+        return await one.run(lambda: (threading.get_ident(), wait(on_loop())))
+
+    own, (inherited, apart) = run(main())
+    assert inherited == own
+    assert apart != own
 
 
 def test_a_nested_callback_is_stopped_too(run: Run, one: Threads) -> None:

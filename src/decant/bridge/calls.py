@@ -124,10 +124,8 @@ class Call:
         self.mailbox.put(partial(answers.append, (None if error else task.result(), error)))
 
     def cancel(self) -> None:  # on the loop
-        if self.task is None:
+        if self.task is None or not self.task.cancel():  # what ended already is answered, and its next wait raises
             self.cancelling = True
-        else:
-            self.task.cancel()
 
 
 owner: ContextVar[Call | None] = ContextVar("decant_thread_that_waits", default=None)
