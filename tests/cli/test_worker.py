@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -150,7 +151,7 @@ def test_plain_arq_runs_the_same_settings(project: Project, start: Start, server
     run = subprocess.run(
         [sys.executable, "-m", "arq", "--burst", "toyjobs.WorkerSettings"],
         cwd=project.root,
-        env={"REDIS_URL": servers.redis_url, "PATH": "/usr/bin:/bin"},
+        env=os.environ | {"REDIS_URL": servers.redis_url},
         capture_output=True,
         text=True,
         timeout=30,
