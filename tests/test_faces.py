@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import flask
 import pytest
 
 from decant.bridge import bridged, in_thread, wait
@@ -664,3 +665,48 @@ async def test_a_face_on_the_loop_outside_a_bridge_says_what_to_do() -> None:
 
     with pytest.raises(RuntimeError, match="outside the bridge"):
         await asyncio.create_task(child())
+
+
+def test_a_flask_view_behind_a_face(anywhere: Anywhere) -> None:
+    """In Flask itself: the application goes in as it is, the view and the key function see their request."""
+
+    class Limiter:
+        def __init__(self, app: flask.Flask | None = None, *, key_func: Callable[[], str]) -> None:
+            self.app_type, self.key_func, self.hits = type(app), key_func, dict[str, int]()
+
+        @io_method
+        async def hit(self, key: str) -> int:
+            await asyncio.sleep(0)
+            self.hits[key] = self.hits.get(key, 0) + 1
+            return self.hits[key]
+
+        def limit(self, most: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+            def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+                @functools.wraps(view)
+                async def limited(*args: Any, **kwargs: Any) -> Any:
+                    if await self.hit(await called(self.key_func)) > most:
+                        return "too many", 429
+                    return await called(view, *args, **kwargs)
+
+                return limited
+
+            return decorate
+
+    app = flask.Flask(__name__)
+    limiter = face(Limiter)(app, key_func=lambda: flask.request.args["user"])
+
+    @app.get("/<int:number>")
+    @limiter.limit(2)
+    def view(number: int) -> dict[str, Any]:
+        return {"number": number, "path": flask.request.path, "waited": wait(asyncio.sleep(0, True))}
+
+    def scenario() -> None:
+        client = app.test_client()
+        answers = [client.get("/7?user=a") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[0].get_json() == {"number": 7, "path": "/7", "waited": True}
+        assert client.get("/7?user=b").status_code == 200
+        assert limiter.app_type is flask.Flask
+        assert limiter.hits == {"a": 3, "b": 1}
+
+    anywhere(scenario)
