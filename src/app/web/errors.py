@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quart import Quart, Response, g, jsonify, render_template, request
+from quart import Quart, Response, g, has_request_context, jsonify, render_template, request
 from quart.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -37,6 +37,8 @@ def problem(status: int, title: str, detail: str, **members: Any) -> Response:
 
 
 async def _answer(status: int, title: str, detail: str, **members: Any) -> Response:
+    if not has_request_context():  # a WebSocket that is refused: whoever opened it shows no page
+        return Response(detail, status, content_type="text/plain; charset=utf-8")
     if wants_problem():
         return problem(status, title, detail, **members)
     if status >= 500:
