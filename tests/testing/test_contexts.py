@@ -190,10 +190,13 @@ async def test_without_a_block_nothing_is_kept(client: Client, log: list[str]) -
     assert log == ["request", "app"]
 
 
-async def test_parallel_requests_in_a_block_do_not_share(client: Client) -> None:
+async def test_parallel_requests_in_a_block_do_not_share(client: Client, log: list[str]) -> None:
+    """Each has a ``g`` of its own, and each one's contexts are given up at the end."""
     async with client:
         answers = await asyncio.gather(*(client.get(f"/count?name={n}") for n in range(5)))
         assert [answer.status_code for answer in answers] == [200] * 5
+        await client.get("/count")
+    assert log.count("request") == log.count("app") == 12
 
 
 async def test_session_transaction_changes_the_next_requests_session(client: Client) -> None:

@@ -51,7 +51,7 @@ class Client(QuartClient):
             "REMOTE_ADDR": "127.0.0.1",
             "HTTP_USER_AGENT": _USER_AGENT,
         }
-        self._kept: Kept | None = None
+        self._kept: list[Kept] = []
 
     @property
     def application(self) -> Quart:
@@ -105,8 +105,8 @@ class Client(QuartClient):
         response.json_module = self.app.json  # type: ignore[assignment]
         self.take_cookies(outgoing, response.headers)
         if self.preserve_context and exchange.contexts:
-            self._kept = Kept(exchange.contexts)
-            await self._kept.begin()
+            self._kept.append(Kept(exchange.contexts))
+            await self._kept[-1].begin()
         return response
 
     async def _receive(self, outgoing: Outgoing, exchange: Exchange) -> TestResponse:
@@ -129,9 +129,8 @@ class Client(QuartClient):
         return bool(propagate) and bool(config.get("FLASK_COMPAT", True))
 
     async def _forget(self) -> None:
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            await kept.end()
+        while self._kept:  # several, after requests in parallel
+            await self._kept.pop().end()
         drop_ended()
 
     def websocket(self, path: str, **kwargs: Any) -> TestWebsocketConnectionProtocol:
