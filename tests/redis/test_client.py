@@ -14,8 +14,9 @@ from quart import Quart
 from decant.errors import ConfigError, RedisUnavailable
 from decant.ops.registry import check_readiness
 from decant.redis import Breaker, client, masked
+from tests.valkey import Server
 
-from .conftest import Make, Server
+from .conftest import Make
 
 
 def make_app(**config: Any) -> Quart:

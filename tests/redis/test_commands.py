@@ -14,8 +14,9 @@ from redis.exceptions import DataError, ResponseError, WatchError
 from decant.bridge import in_thread, wait
 from decant.errors import Overloaded, RedisUnavailable
 from decant.redis import Redis
+from tests.valkey import Server
 
-from .conftest import Make, Server
+from .conftest import Make
 
 
 def round_trips() -> float:

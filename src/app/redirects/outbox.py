@@ -84,8 +84,8 @@ class Outbox:
             await asyncio.wait([self._task])
         try:
             async with asyncio.timeout(_CLOSE_S):
-                await self.flush()
-        except (*AWAY, TimeoutError):
+                await self._flushed()
+        except TimeoutError:
             lost = self.waiting
             _DROPPED.inc(lost)
             logger.error("stopped with clicks that Redis does not have", clicks=lost, changed_links=len(self._slugs))
@@ -94,8 +94,13 @@ class Outbox:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
+            await self._flushed()
+
+    async def _flushed(self) -> None:
+        while True:
             try:
                 await self.flush()
+                return
             except AWAY as error:
                 logger.debug("Redis is away", error=str(error), clicks=self.waiting)
                 await asyncio.sleep(_RETRY_S)

@@ -19,7 +19,7 @@ from ..models import ClickDay, DrainedBatch, Link
 
 __all__ = ["Row", "count_visit", "find_row"]
 
-DEADLINE_S = 3.0
+DEADLINE_S = 2.0  # and as long again to close a connection that hangs
 _RECENT_BATCHES = 10  # those that may still be in Redis though they are counted: one, and some for good measure
 
 

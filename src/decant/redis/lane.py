@@ -32,6 +32,16 @@ logger = logging.getLogger("decant.redis")
 Waiting = tuple[Sequence[Any], "asyncio.Future[Any]"]
 
 
+def _at_eof(connection: AbstractConnection) -> bool:
+    """Whether the server has closed an idle connection, as far as the loop has seen.
+
+    redis-py tells this only by reading from it, which costs as much as a command. Without its attribute we find out by
+    sending, and cannot tell whether that was run.
+    """
+    reader = getattr(connection, "_reader", None)
+    return isinstance(reader, asyncio.StreamReader) and reader.at_eof()
+
+
 class _Group:
     """At most :data:`MAX_BATCH` commands of one tick, with one deadline."""
 
@@ -273,7 +283,7 @@ class Lane:
         """A connected connection; one that was idle for longer is checked by the pool, which reconnects it."""
         while self._idle:
             connection, since = self._idle.pop()
-            if connection.is_connected and self.loop.time() - since < _TRUSTED_S:
+            if connection.is_connected and not _at_eof(connection) and self.loop.time() - since < _TRUSTED_S:
                 return connection
             await self._release(connection)
         taken: AbstractConnection = await self.pool.get_connection()
