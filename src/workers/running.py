@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, cast
@@ -26,8 +27,19 @@ def in_app(job: Callable[..., Awaitable[Any]]) -> WorkerCoroutine:
     return cast(WorkerCoroutine, run)
 
 
+class _Routine(logging.Filter):
+    """Leaves out what arq says at INFO of each run of a scheduled job: a job that has done something says so itself."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO or "cron:" not in record.getMessage()
+
+
+_routine = _Routine()
+
+
 async def start(ctx: Context) -> None:
     """Before the first job: the application's own start."""
+    logging.getLogger("arq.worker").addFilter(_routine)
     await ctx["app"].startup()
 
 

@@ -1,0 +1,26 @@
+"""The application's fixtures, and the environment of a worker's process."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from tests.app.conftest import KEY, app, app_database_url, make, migrated, settings
+
+__all__ = ["app", "app_database_url", "make", "migrated", "settings"]
+
+
+@pytest.fixture
+def environment(app_database_url: str, redis_url: str) -> dict[str, str]:
+    """Of a process that works for :func:`app`."""
+    kept: dict[str, Any] = {name: value for name, value in os.environ.items() if name not in ("LOG_LEVEL",)}
+    return {
+        **kept,
+        "DATABASE_URL": app_database_url,
+        "REDIS_URL": redis_url,
+        "SECRET_KEY": KEY,
+        "PYTHONPATH": "src:.",
+        "PYTHONUNBUFFERED": "1",
+    }
