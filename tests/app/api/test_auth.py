@@ -31,18 +31,22 @@ async def test_nobody_gets_nothing(app: Quart, description: Description) -> None
             assert response.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
-@pytest.mark.parametrize(
-    "given", ["", "Bearer", "Bearer ", "Bearer x", "Bearer \u00fc", "Basic YTpi", "dct_x", "Bearer dct_" + "x" * 43]
-)
-async def test_a_wrong_token_is_told(app: Quart, description: Description, given: str) -> None:
+async def test_a_wrong_token_is_told(app: Quart, description: Description) -> None:
     """401, whatever is wrong with it."""
-    nobody = Caller(app.test_client(), description, headers={"Authorization": given})
-    response = await nobody.get("/me")
-    assert response.status_code == 401
-    assert (
-        'error="invalid_token"' in response.headers["WWW-Authenticate"]
-        or "error=invalid_token" in (response.headers["WWW-Authenticate"])
-    )
+    nobody = Caller(app.test_client(), description)
+    for given in (
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer x",
+        "Bearer \u00fc",
+        "Basic YTpi",
+        "dct_x",
+        "Bearer dct_" + "x" * 43,
+    ):
+        response = await nobody.get("/me", headers={"Authorization": given})
+        assert response.status_code == 401, given
+        assert "error=invalid_token" in response.headers["WWW-Authenticate"].replace('"', "")
 
 
 async def test_me(ada: Caller) -> None:
@@ -91,16 +95,16 @@ async def test_tokens_are_their_owners_alone(ada: Caller, caller: Callers) -> No
     assert (await ada.get("/me")).status_code == 200
 
 
-@pytest.mark.parametrize("identity", [2**63 - 1, 2**63, 10**30])
-async def test_a_number_that_no_token_has(ada: Caller, identity: int) -> None:
+async def test_a_number_that_no_token_has(ada: Caller) -> None:
     """404, bigger than the database's integers or not."""
-    assert (await ada.delete(f"/tokens/{identity}")).status_code == 404
+    for identity in (0, 2**63 - 1, 2**63, 10**30):
+        assert (await ada.delete(f"/tokens/{identity}")).status_code == 404
 
 
-@pytest.mark.parametrize("name", [None, 1, "", "   ", "x" * 65, "a\x00b", "a\nb", "\ud800"])
-async def test_a_wrong_name_of_a_token_is_pointed_at(ada: Caller, name: object) -> None:
+async def test_a_wrong_name_of_a_token_is_pointed_at(ada: Caller) -> None:
     """422, and no token."""
-    assert refused(await ada.post("/tokens", json={"name": name})) == ["#/name"]
+    for name in (None, 1, "", "   ", "x" * 65, "a\x00b", "a\nb", "\ud800"):
+        assert refused(await ada.post("/tokens", json={"name": name})) == ["#/name"]
     assert len((await ada.get("/tokens")).json["items"]) == 1
 
 
@@ -134,37 +138,33 @@ async def test_a_session_reads_and_with_its_token_writes(page: tuple[Person, Cal
     assert (await script.delete("/links/mine")).status_code == 204
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"X-CSRF-Token": ""},
-        {"X-CSRF-Token": "x"},
-        {"X-CSRF-Token": "\u00fc"},
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
-    ],
-)
-async def test_what_another_site_may_have_sent_is_forbidden(
-    page: tuple[Person, Caller], headers: dict[str, str]
-) -> None:
+FOREIGN: list[dict[str, str]] = [
+    {},
+    {"X-CSRF-Token": ""},
+    {"X-CSRF-Token": "x"},
+    {"X-CSRF-Token": "\u00fc"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site"},
+]
+
+
+async def test_what_another_site_may_have_sent_is_forbidden(page: tuple[Person, Caller]) -> None:
     """403 without the right token, and with it from elsewhere: nothing is made, changed or deleted."""
     eve, script = page
     right = {"X-CSRF-Token": eve.token}
-    script.headers = right
-    await script.link(slug="mine")
-    script.headers = headers if not headers or "X-CSRF-Token" in headers else {**right, **headers}
-    for method, path, body in (
-        ("POST", "/links", LINK),
-        ("PATCH", "/links/mine", {"title": "evil"}),
-        ("DELETE", "/links/mine", None),
-        ("POST", "/tokens", {"name": "evil"}),
-        ("DELETE", "/tokens/1", None),
-    ):
-        options = {"json": body} if body else {}
-        assert (await script(method, path, **options)).status_code == 403
-    script.headers = {}
+    await script.post("/links", json={**LINK, "slug": "mine"}, headers=right)
+    for headers in FOREIGN:
+        sent = {**right, **headers} if headers and "X-CSRF-Token" not in headers else headers
+        for method, path, body in (
+            ("POST", "/links", LINK),
+            ("PATCH", "/links/mine", {"title": "evil"}),
+            ("DELETE", "/links/mine", None),
+            ("POST", "/tokens", {"name": "evil"}),
+            ("DELETE", "/tokens/1", None),
+        ):
+            options = {"json": body} if body else {}
+            assert (await script(method, path, headers=sent, **options)).status_code == 403, sent
     assert [link["title"] for link in (await script.get("/links")).json["items"]] == [None]
     assert (await script.get("/tokens")).json["items"] == []
 
@@ -204,7 +204,7 @@ async def session_of(person: Person) -> dict[str, object]:
 
 async def test_a_database_that_is_away_is_told_so(make: Make, ada: Caller) -> None:
     """503 as a problem, with when to try again."""
-    app = await make(DATABASE_URL="postgresql://postgres@127.0.0.1:1/nothing")
+    app = await make(DATABASE_URL="postgresql://postgres@127.0.0.1:1/nothing?ssl=disable")
     ada.client = app.test_client()
     response = await ada.get("/me")
     assert response.status_code == 503

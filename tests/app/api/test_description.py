@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from quart_schema import QuartSchema
@@ -15,12 +17,17 @@ from decant import Quart
 from .conftest import Caller, Description
 
 
+def validate(document: dict[str, Any]) -> None:
+    """Against OpenAPI's own schema; in a thread, as Schemathesis reads its configuration."""
+    schemathesis.openapi.from_dict(document).validate()
+
+
 async def test_the_description_is_valid_openapi(description: Description) -> None:
     """By OpenAPI's own schema; and every reference leads somewhere."""
-    schemathesis.openapi.from_dict(description.document).validate()
+    await asyncio.to_thread(validate, description.document)
     broken = {**description.document, "paths": {"/x": {"get": {"responses": 1}}}}
-    with pytest.raises(Exception, match="responses"):
-        schemathesis.openapi.from_dict(broken).validate()
+    with pytest.raises(jsonschema_rs.ValidationError):
+        await asyncio.to_thread(validate, broken)
     for reference in re.findall(r"'\$ref': '([^']+)'", str(description.document)):
         assert description.resolve({"$ref": reference})
 
@@ -69,7 +76,7 @@ async def test_the_description_may_be_cached(app: Quart) -> None:
 
 async def test_quart_schema_works_with_our_application_class() -> None:
     """Its own way to set it up: the test client that it derives, a struct that a view returns."""
-    app = decant.Quart(__name__)
+    app = await asyncio.to_thread(decant.Quart, __name__)
     QuartSchema(app, conversion_preference="msgspec")
 
     @app.get("/")
