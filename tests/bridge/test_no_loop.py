@@ -214,7 +214,9 @@ def test_a_forked_child_has_a_loop_of_its_own_and_leaves_its_parents_alone() -> 
             loop, event = asyncio.get_running_loop(), asyncio.Event()
             timer = threading.Timer(0.01, loop.call_soon_threadsafe, [event.set])
             timer.start()
+            started = time.monotonic()
             await asyncio.wait_for(event.wait(), 5)
+            assert time.monotonic() - started < 2, "nobody woke the loop before its own time limit did"
             timer.join()
 
         async def answered():
