@@ -1,0 +1,234 @@
+"""What a person does, in Chromium, against Hypercorn and a worker: nothing is faked in between."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+from .conftest import PASSWORD
+from .site import Site, serve_site
+
+CHROMIUM = os.environ.get("DECANT_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TARGET = "/static/icons/favicon.svg"
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; DECANT_TEST_CHROMIUM names another"),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_blocking() -> None:
+    """Playwright's own event loop runs beneath these tests, which block it as they please; ours is in the server."""
+
+
+@pytest.fixture
+def site(settings: dict[str, Any], tmp_path: Path) -> Iterator[Site]:
+    with serve_site(settings, tmp_path / "log") as served:
+        yield served
+
+
+@pytest.fixture
+def open_browser(tmp_path: Path) -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        opened: list[BrowserContext] = []
+
+        def open_context(**options: Any) -> Page:
+            context = playwright.chromium.launch_persistent_context(
+                tmp_path / f"profile{len(opened)}", executable_path=CHROMIUM, headless=True, args=FLAGS, **options
+            )
+            context.set_default_timeout(10_000)
+            opened.append(context)
+            return context.pages[0]
+
+        yield open_context
+        for context in opened:
+            context.close()
+
+
+@contextmanager
+def worker(settings: dict[str, Any], log: Path) -> Iterator[None]:
+    given = {key: str(value) for key, value in settings.items() if key not in ("TESTING", "PROPAGATE_EXCEPTIONS")}
+    command = [sys.executable, "-m", "arq", "workers.WorkerSettings"]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, env={**os.environ, **given}, stdout=stream, stderr=stream)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def watch(page: Page) -> list[str]:
+    """What the browser complains of: blocked by the policy, failed scripts, missing files."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return complaints
+
+
+def register(page: Page, site: Site, username: str = "ada") -> None:
+    page.goto(f"{site.url}/")
+    page.get_by_role("link", name="Make an account").click()
+    page.get_by_label("User name").fill(username)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Register").click()
+    page.wait_for_url("**/links/new")
+
+
+def shorten(page: Page, site: Site, target: str, slug: str) -> None:
+    page.goto(f"{site.url}/links/new")
+    page.get_by_label("Address").fill(target)
+    page.get_by_label("Short name").fill(slug)
+    page.get_by_role("button", name="Shorten").click()
+    page.wait_for_url(f"**/links/{slug}")
+
+
+def test_a_click_is_seen_in_the_chart(site: Site, open_browser: Any, settings: dict[str, Any], tmp_path: Path) -> None:
+    """Register, shorten, follow: a few seconds later the chart and its table have the click, with no complaint."""
+    page = open_browser()
+    complaints = watch(page)
+    register(page, site)
+    # The target is our own server under another name: nothing is fetched from elsewhere.
+    shorten(page, site, f"http://localhost:{site.port}{TARGET}", "mine")
+    assert page.locator("#chart .u-over").count() == 1
+    assert "Nobody has followed it" in (page.locator("details.figures").text_content() or "")
+    page.get_by_role("link", name=f"{site.url}/mine").click()
+    page.wait_for_url(f"http://localhost:{site.port}{TARGET}")
+    with worker(settings, tmp_path / "worker"):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            page.goto(f"{site.url}/links/mine")
+            if '"clicks": [1]' in (data := page.locator("#chart").get_attribute("data-chart") or "") or ", 1]" in data:
+                break
+            time.sleep(0.3)
+        else:
+            raise AssertionError((tmp_path / "worker").read_text()[-3000:])
+    page.locator("details.figures summary").click()
+    assert page.locator("details.figures tbody tr").count() == 1
+    assert page.locator("details.figures tbody td").inner_text() == "1"
+    assert page.locator("dl.facts dd").first.inner_text() == "1"
+    # A bar was drawn: the canvas has pixels of the accent colour.
+    drawn = page.evaluate(
+        """() => {
+            const canvas = document.querySelector("#chart canvas");
+            const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+            let count = 0;
+            for (let i = 0; i < pixels.length; i += 4)
+                if (pixels[i] === 15 && pixels[i + 1] === 92 && pixels[i + 2] === 92 && pixels[i + 3] === 255) count++;
+            return count;
+        }"""
+    )
+    assert drawn > 200
+    assert complaints == []
+
+
+def test_everything_works_without_javascript(site: Site, open_browser: Any) -> None:
+    """Register, shorten, see the table, edit, delete, log out: no script is needed."""
+    page = open_browser(java_script_enabled=False)
+    register(page, site)
+    shorten(page, site, "https://example.com/", "mine")
+    assert page.locator("details.figures").get_attribute("open") is not None
+    assert not page.locator("#chart").is_visible()
+    assert not page.get_by_role("button", name="Copy").is_visible()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Title").fill("A title")
+    page.get_by_role("button", name="Save").click()
+    assert page.locator("h1").inner_text() == "A title"
+    page.get_by_role("link", name="Delete").click()
+    page.get_by_role("button", name="Delete the link").click()
+    page.wait_for_url("**/links")
+    assert "deleted" in page.get_by_role("status").inner_text()
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url(f"{site.url}/")
+
+
+def test_errors_are_announced_and_lead_to_their_fields(site: Site, open_browser: Any) -> None:
+    """The summary has the focus and is an alert; its links focus the fields; each field is tied to its sentence."""
+    page = open_browser()
+    register(page, site)
+    page.goto(f"{site.url}/links/new")
+    page.get_by_label("Address").fill("ftp://example.com/")
+    page.get_by_role("button", name="Shorten").click()
+    alert = page.get_by_role("alert")
+    assert "One thing is to be corrected" in alert.inner_text()
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "alert"
+    alert.get_by_role("link").click()
+    assert page.evaluate("document.activeElement.id") == "target"
+    field = page.get_by_label("Address")
+    assert field.get_attribute("aria-invalid") == "true"
+    described = (field.get_attribute("aria-describedby") or "").split()
+    assert "Only http and https" in " ".join(page.locator(f"#{name}").inner_text() for name in described)
+
+
+def test_the_keyboard_reaches_everything(site: Site, open_browser: Any) -> None:
+    """The first Tab offers to skip to the content, and Enter on it does; a form can be sent from the keyboard."""
+    page = open_browser()
+    register(page, site)
+    page.goto(f"{site.url}/links/new")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.locator(".skip").bounding_box()["y"] >= 0
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.type("https://example.com/")
+    page.keyboard.press("Tab")
+    page.keyboard.type("typed")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/links/typed")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone_and_have_contrast(site: Site, open_browser: Any, scheme: str) -> None:
+    """No page scrolls sideways at 320 pixels; every text has a contrast of at least 4.5 to 1, light and dark."""
+    page = open_browser(viewport={"width": 320, "height": 640}, color_scheme=scheme)
+    complaints = watch(page)
+    register(page, site)
+    shorten(page, site, "https://example.com/" + "a-long-path/" * 20, "x" * 64)
+    for path in ("/links", "/links/new", f"/links/{'x' * 64}", f"/links/{'x' * 64}/edit", "/account"):
+        page.goto(f"{site.url}{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
+        assert page.evaluate(CONTRAST) == [], path
+    assert complaints == []
+
+
+# Texts whose colour is too near to the background that is behind them (WCAG 2.2, 1.4.3).
+CONTRAST = """() => {
+    const rgb = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = (node) => {
+        for (; node; node = node.parentElement) {
+            const color = rgb(getComputedStyle(node).backgroundColor);
+            if (color.length === 3 || color[3] === 1) return color;
+        }
+        return [255, 255, 255];
+    };
+    const found = [];
+    for (const node of document.querySelectorAll("body *")) {
+        const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+        if (!own || !node.checkVisibility() || node.closest(".unseen, .skip, datalist, .status-code")) continue;
+        const [a, b] = [light(rgb(getComputedStyle(node).color)), light(behind(node))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${node.tagName}.${node.className} ${node.textContent.trim()}`);
+    }
+    return found;
+}"""
