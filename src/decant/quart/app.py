@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 import quart
 from werkzeug.datastructures import ImmutableDict
-from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, HTTPException, NotFound, ServiceUnavailable
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..bridge import Threads, bridged, current_threads, refuse_eager_tasks
 from ..errors import DecantError, Overloaded, Unavailable
 from .background import BackgroundTasks
 from .cli import AppGroup
-from .connections import HTTPConnection, WebsocketConnection
+from .connections import ELSEWHERE, HTTPConnection, WebsocketConnection
 from .exchange import exchange_of
 from .files import send_from_directory
 from .handlers import Workers, iscoroutinefunction, number
@@ -123,12 +123,11 @@ class Quart(quart.Quart):
 
     async def handle_request(self, request: Any) -> Any:
         """As Quart's; what goes wrong before the view is found is answered, too."""
+        response: Any
         try:
-            response: Any = await super().handle_request(request)
-        except HTTPException as error:
-            response = error.get_response()
-        except (Overloaded, Unavailable) as error:
-            response = _service_unavailable(error).get_response()
+            response = await super().handle_request(request)
+        except (HTTPException, Overloaded, Unavailable) as error:
+            response = self._own(_answer(error).get_response())
         exchange = exchange_of(request.scope)
         if exchange is not None:
             exchange.on_close += map(self.ensure_async, getattr(response, "on_close", ()))
@@ -137,12 +136,19 @@ class Quart(quart.Quart):
                 response.timeout, exchange.send_timeout_s = None, self.config["RESPONSE_TIMEOUT"]
         return response
 
+    async def handle_websocket(self, websocket: Any) -> Any:
+        """As :meth:`handle_request`."""
+        try:
+            return await super().handle_websocket(websocket)
+        except (HTTPException, Overloaded, Unavailable) as error:
+            return self._own(_answer(error).get_response())
+
     async def handle_user_exception(self, *args: Any) -> Any:
         """As Quart's; :exc:`~decant.errors.Overloaded` and ``Unavailable`` without a handler of their own are 503."""
         *context, error = args
         handle: Any = super().handle_user_exception
         if isinstance(error, Overloaded | Unavailable) and not self._is_handled(error):
-            error = _service_unavailable(error)
+            error = _answer(error)
         return await handle(*context, error)
 
     def _is_handled(self, error: DecantError) -> bool:
@@ -172,7 +178,12 @@ class Quart(quart.Quart):
         return value
 
     def create_url_adapter(self, request: Any) -> Any:
-        """As Quart's; a query that is not UTF-8 is a bad request, and Flask's ``PREFERRED_URL_SCHEME`` is heard."""
+        """As Quart's; a query that is not UTF-8 is a bad request, and Flask's ``PREFERRED_URL_SCHEME`` is heard.
+
+        :raises werkzeug.exceptions.NotFound: if the request is not below the path that the application is mounted at.
+        """
+        if request is not None and request.scope.get(ELSEWHERE):
+            raise NotFound
         try:
             adapter = super().create_url_adapter(request)
         except UnicodeDecodeError:
@@ -262,7 +273,9 @@ class Quart(quart.Quart):
         return super().test_request_context(path, **kwargs)
 
 
-def _service_unavailable(error: Overloaded | Unavailable) -> ServiceUnavailable:
+def _answer(error: HTTPException | Overloaded | Unavailable) -> HTTPException:
+    if isinstance(error, HTTPException):
+        return error
     answer = ServiceUnavailable(retry_after=error.retry_after_s)
     answer.__cause__ = error
     return answer

@@ -16,25 +16,27 @@ from .versions import ClientDisconnected
 if TYPE_CHECKING:
     from .app import Quart
 
-__all__ = ["HTTPConnection", "WebsocketConnection"]
+__all__ = ["ELSEWHERE", "HTTPConnection", "WebsocketConnection"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _LINGER_S = 5.0
-_NOWHERE = " "  # in no URL, so that no rule matches it
+ELSEWHERE = "decant.elsewhere"
+"""In the scope of a request that is not below its mount path."""
 
 
 def mounted(scope: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The scope with a path that Quart routes as WSGI would: ``/mount`` is the root of an app mounted there.
 
-    Quart answers 404 to the bare mount path, and takes ``/mountain`` for a path below ``/mount``.
+    Quart answers 404 to the bare mount path, takes ``/mountain`` for a path below ``/mount``, and what is elsewhere
+    for a path of one space, which a catch-all rule matches.
     """
     root, path = scope.get("root_path", ""), scope["path"]
     if not root or path.startswith(f"{root}/") or root.endswith("/"):
         return scope
-    return {**scope, "path": f"{root}/" if path == root else _NOWHERE}
+    return {**scope, "path": f"{root}/", ELSEWHERE: path != root}
 
 
 class HTTPConnection(ASGIHTTPConnection):

@@ -70,7 +70,7 @@ class Workers:
         """:raises ConfigError: if a value is wrong."""
         choice(self.config, "SYNC_HANDLERS", _ALLOWED)
         number(self.config, "SYNC_WORKERS", 1)
-        number(self.config, "SYNC_MAX_QUEUED", 0)
+        number(self.config, "SYNC_MAX_QUEUED", 1)
 
     @property
     def threads(self) -> Threads:
