@@ -1,9 +1,9 @@
 """CPU time of the client per GET: issued alone, in the same tick (one pipeline), and through redis-py itself.
 
-    python bench/redis.py --url redis://127.0.0.1:6379/0
+    python bench/redis.py [--url redis://127.0.0.1:6379/0]
 
-It writes one key, ``decant:bench``, and deletes it. CPU time is the process's, user and system, so a busy machine
-disturbs it less than elapsed time.
+Without a URL it starts an embedded Valkey. It writes one key, ``decant:bench``, and deletes it. CPU time is the
+process's, user and system, so a busy machine disturbs it less than elapsed time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 # Run as a script, this file's folder comes first, and the file would be taken for the package of its name.
@@ -23,6 +25,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__fi
 from redis.asyncio import BlockingConnectionPool  # noqa: E402
 from redis.asyncio import Redis as RedisPy  # noqa: E402
 
+from decant.embedded import valkey  # noqa: E402
 from decant.redis import client  # noqa: E402
 
 KEY = "decant:bench"
@@ -79,7 +82,7 @@ async def measure(url: str, gets: int, rounds: int, tick: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="redis://127.0.0.1:6379/0", help="of a server that may be written to")
+    parser.add_argument("--url", help="of a server that may be written to (default: an embedded one)")
     parser.add_argument("--gets", type=int, default=20_000, help="GETs per round (100 to 1,000,000)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median counts (1 to 100)")
     parser.add_argument("--tick", type=int, default=100, help="GETs issued in one tick of the loop (1 to 10,000)")
@@ -87,7 +90,11 @@ def main() -> None:
     for name, low, high in (("gets", 100, 1_000_000), ("rounds", 1, 100), ("tick", 1, 10_000)):
         if not low <= getattr(given, name) <= high:
             parser.error(f"--{name} must be from {low} to {high}")
-    asyncio.run(measure(given.url, given.gets, given.rounds, given.tick))
+    with ExitStack() as stack:
+        if given.url is None:
+            folder = stack.enter_context(TemporaryDirectory())
+            given.url = stack.enter_context(valkey(Path(folder), durable=False)).url
+        asyncio.run(measure(given.url, given.gets, given.rounds, given.tick))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """msgpack for jobs and their results: whoever can write to Redis must not be able to run code here.
 
-A ``datetime`` with a zone comes back as one. What msgpack lacks comes back as text (``date``, naive ``datetime``, ``UUID``,
-``Decimal``), as a list (tuples, sets) or, for what a job raised, as ``{"type", "message", "traceback"}``. Nothing is
-imported by name when it is read.
+A ``datetime`` with a zone comes back as one. What msgpack lacks comes back as text (``date``, naive ``datetime``,
+``UUID``, ``Decimal``), as a list (tuples, sets) or, for what a job raised, as ``{"type", "message", "traceback"}``.
+Nothing is imported by name when it is read.
 """
 
 from __future__ import annotations

@@ -7,9 +7,11 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import func, select
@@ -18,6 +20,8 @@ from app.extensions import db
 from app.models import ClickDay, DrainedBatch, Link, User
 from decant import Quart
 from decant.redis import Redis, client
+from tests.app.proxy import Proxy
+from tests.valkey import running
 from workers.jobs import drain as drain_module
 from workers.jobs.clicks import BATCH, QUEUE, take_batch
 from workers.jobs.drain import count, drain, forget_batches
@@ -103,6 +107,44 @@ async def test_killed_at_every_point(app: Quart, redis: Redis, environment: dict
         assert await run("none") == 0
     assert await counts(app) == (expected, expected)
     assert await redis.keys(f"{BATCH}*") == []
+
+
+async def test_a_worker_outlives_redis(make: Any, environment: dict[str, str], tmp_path: Path) -> None:
+    """Started without Redis, and with Redis restarted under it, ``decant worker`` goes on by itself."""
+    with ExitStack() as stack:
+        server = await asyncio.to_thread(stack.enter_context, running(tmp_path))
+        app = await make(REDIS_URL=server.url, REDIS_BREAKER_RESET_S=0.1)
+        await add_links(app, 1)
+        await asyncio.to_thread(server.kill)
+        command = ("-m", "decant.cli", "worker", "workers:WorkerSettings")
+        async with process(*command, environment={**environment, "REDIS_URL": server.url}) as worker:
+            for total in (5, 10):
+                await visit(app, "link0", 5)  # kept by the web process
+                await asyncio.to_thread(server.start)
+                async with asyncio.timeout(60):
+                    while await counts(app) != ({"link0": total}, {"link0": total}):
+                        await asyncio.sleep(0.05)
+                await asyncio.to_thread(server.kill)
+            assert worker.returncode is None
+
+
+async def test_the_database_is_away(make: Any, app_database_url: str, redis_url: str) -> None:
+    """The job says so and ends; the clicks are counted when it is back."""
+    proxy = Proxy.to_database(app_database_url)
+    await proxy.start()
+    name = urlsplit(app_database_url).path
+    app = await make(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}{name}?ssl=disable")
+    await client(app).flushdb()
+    await add_links(app, 1)
+    await visit(app, "link0", 3)
+    job = in_app(drain_module.drain_clicks)
+    await proxy.stop()
+    assert await job({"app": app}) == 0
+    await proxy.start()
+    assert await job({"app": app}) == 3
+    async with app.app_context():
+        await db.engine.dispose()  # before the proxy, whose end would be logged
+    await proxy.stop()
 
 
 @pytest.mark.slow

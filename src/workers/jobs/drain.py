@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.extensions import db
 from app.models import DrainedBatch, Link
+from decant.errors import Unavailable
 from decant.ops.registry import counter
 from decant.redis import Redis, client
 
@@ -18,6 +19,7 @@ from .clicks import Batch, remove_batch, take_batch
 
 __all__ = ["count", "drain", "drain_clicks", "forget_batches"]
 
+_DEADLINE_S = 5.0  # more than a web request's: a full batch is half a megabyte
 _MAX_BATCHES = 100  # of one run; the next one goes on
 _REMEMBERED = timedelta(days=30)  # a batch that was counted is removed from Redis at the next run, so this is ample
 _COUNTED = counter("shortener_clicks_counted", "Clicks counted in the database")
@@ -36,9 +38,12 @@ logger = structlog.get_logger("workers.drain")
 
 
 async def drain_clicks(ctx: dict[str, Any]) -> int:
-    """Count what waits; the number of clicks."""
-    # More than a web request's deadline: a full batch is half a megabyte.
-    return await drain(client(ctx["app"], deadline_s=5.0))
+    """Count what waits; the number of clicks. With a server away they wait for the next run."""
+    try:
+        return await drain(client(ctx["app"], deadline_s=_DEADLINE_S))
+    except Unavailable as error:
+        logger.warning("clicks cannot be counted now", error=str(error))
+        return 0
 
 
 async def drain(redis: Redis) -> int:
