@@ -68,4 +68,6 @@ def no_blocking() -> Iterator[BlockBuster]:
         # asyncpg's own: it looks for ~/.pgpass and ~/.postgresql once per connection that it opens.
         for call in ("os.stat", "os.getcwd", "os.readlink", "io.TextIOWrapper.read"):
             guard.functions[call].can_block_in("asyncpg/connect_utils.py", {"_parse_connect_dsn_and_args"})
+        # SQLAlchemy's own: the path of a SQLite database, once per engine.
+        guard.functions["os.path.abspath"].can_block_in("sqlite/pysqlite.py", {"create_connect_args"})
         yield guard

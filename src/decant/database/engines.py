@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, async_engine_from_config
@@ -134,7 +134,8 @@ class Engines:
         self.options, self._make, self._listen = options, make, listen
         self._lock = threading.Lock()
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, AsyncEngine]] = WeakKeyDictionary()
-        self._keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]] = WeakKeyDictionary()
+        self._keepers: list[_Keeper] = []
+        finalize(self, _let_go, self._keepers)
         self._memory = {key: f"decant-{uuid.uuid4().hex}" for key in options}
         self._spare: dict[str | None, AsyncEngine] | None = self._make_all()
 
@@ -159,7 +160,10 @@ class Engines:
     def _open(self, loop: asyncio.AbstractEventLoop) -> dict[str | None, AsyncEngine]:
         engines, self._spare = self._spare or self._make_all(), None
         self._by_loop[loop] = engines
-        keeper = self._keepers[loop] = _keep(engines)
+        keeper = (loop, _keep(engines))
+        self._keepers.append(keeper)
+        _let_go([known for known in _kept if known[0].is_closed()])
+        _kept.add(keeper)
         if asyncio._get_running_loop() is loop:
             _start(keeper)
         else:
@@ -171,6 +175,11 @@ class Engines:
         await _dispose(self._by_loop.get(asyncio.get_running_loop(), {}))
 
 
+_Keeper = tuple[asyncio.AbstractEventLoop, AsyncGenerator[None]]
+# Holds engines until they are disposed: what the garbage collector finds first, it reports as never closed.
+_kept: set[_Keeper] = set()
+
+
 async def _keep(engines: dict[str | None, AsyncEngine]) -> AsyncGenerator[None]:
     """Loops close the asynchronous generators that were begun on them before they close themselves."""
     try:
@@ -179,9 +188,15 @@ async def _keep(engines: dict[str | None, AsyncEngine]) -> AsyncGenerator[None]:
         await _dispose(engines)
 
 
-def _start(keeper: AsyncGenerator[None]) -> None:
+def _start(keeper: _Keeper) -> None:
     with suppress(StopIteration):  # it has reached its yield, without having awaited anything
-        keeper.asend(None).send(None)
+        keeper[1].asend(None).send(None)
+
+
+def _let_go(keepers: list[_Keeper]) -> None:
+    """Forget generators; their loops, if they are open, close them then."""
+    _kept.difference_update(keepers)
+    keepers.clear()
 
 
 async def _dispose(engines: Mapping[str | None, AsyncEngine]) -> None:

@@ -17,7 +17,7 @@ from ..faces import faced, io_method
 from . import record_queries
 from .app_setup import set_up
 from .engines import Engines, engine_options, make_engine
-from .flavor import abort, value_or_awaitable
+from .flavor import abort, in_flask, value_or_awaitable
 from .model import Model, declarative_bases, make_model
 from .pagination import Pagination, SelectPagination
 from .query import Query
@@ -144,8 +144,7 @@ class SQLAlchemy:
         """The default metadata."""
         return self.metadatas[None]
 
-    @property
-    def engines(self) -> Mapping[str | None, AsyncEngine]:
+    def engines_here(self) -> Mapping[str | None, AsyncEngine]:
         """The current application's engines on this event loop, by bind key.
 
         :raises RuntimeError: without an app context, or if the application was not given to ``init_app``.
@@ -157,6 +156,12 @@ class SQLAlchemy:
                 " or did you create multiple 'SQLAlchemy' instances?"
             )
         return self._engines[app].here()
+
+    @property
+    def engines(self) -> Mapping[str | None, AsyncEngine]:
+        """As :meth:`engines_here`; in a Flask context their faces, which are used as an ``Engine`` is."""
+        engines = self.engines_here()
+        return {key: faced(engine) for key, engine in engines.items()} if in_flask() else engines
 
     @property
     def engine(self) -> AsyncEngine:
@@ -227,12 +232,12 @@ class SQLAlchemy:
     async def _for_binds(self, bind_key: BindKeys, work: Callable[[sa.MetaData], Callable[..., None]]) -> None:
         keys = list(self.metadatas) if bind_key == "__all__" else bind_key
         for key in [keys] if keys is None or isinstance(keys, str) else keys:
-            if key not in self.engines:
+            if key not in self.engines_here():
                 message = f"Bind key '{key}' is not in 'SQLALCHEMY_BINDS' config."
                 if key is None:
                     message = f"'SQLALCHEMY_DATABASE_URI' config is not set. {message}"
                 raise exc.UnboundExecutionError(message)
-            async with self.engines[key].begin() as connection:
+            async with self.engines_here()[key].begin() as connection:
                 await connection.run_sync(work(self.metadatas[key]))
 
     @io_method

@@ -56,7 +56,7 @@ class Session(orm.Session):
         """
         if bind is not None:
             return bind
-        engines = self._db.engines
+        engines = self._db.engines_here()
         for table in (_table_of_mapper(mapper), clause):
             engine = _engine_of(table, engines)
             if engine is not None:

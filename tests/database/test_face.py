@@ -1,0 +1,157 @@
+"""Flask applications: the same class through its face, in plain threads, with code as for Flask-SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import flask
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import LegacyAPIWarning
+
+from decant.database import Query, SQLAlchemy, get_recorded_queries
+from decant.faces import face
+
+Flask_SQLAlchemy = face(SQLAlchemy)
+
+
+class PostQuery(Query[Any]):
+    def titled(self, title: str) -> Any:
+        return self.filter_by(title=title).first()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def db() -> Any:
+    return Flask_SQLAlchemy(query_class=PostQuery)
+
+
+@pytest.fixture
+def app(db: Any, models: SimpleNamespace, url: str, make_app: Callable[..., Any]) -> flask.Flask:
+    """A blog, as one would have it with Flask-SQLAlchemy."""
+    User, Post = models.User, models.Post
+    app: flask.Flask = make_app(db, url, framework=flask.Flask, SQLALCHEMY_RECORD_QUERIES=True)
+
+    @app.post("/users/<name>")
+    def add(name: str) -> dict[str, Any]:
+        user = User(name=name)
+        user.posts.append(Post(title="hello"))
+        db.session.add(user)
+        db.session.commit()
+        return {"id": user.id}
+
+    @app.get("/users/<int:number>")
+    def show(number: int) -> dict[str, Any]:
+        user = db.get_or_404(User, number)
+        with db.session.no_autoflush:
+            return {"name": user.name, "posts": [post.title for post in user.posts]}
+
+    @app.get("/users")
+    def index() -> list[str]:
+        page = User.query.order_by(User.name).paginate(per_page=2)
+        return [user.name for user in page] + ([] if not page.has_next else [user.name for user in page.next().items])
+
+    @app.get("/page")
+    def page() -> str:
+        users = db.paginate(select(User).order_by(User.id), per_page=1)
+        template = "{% for u in users %}{{ u.name }}: {{ u.posts[0].title }}, {{ u.notes.count() }}{% endfor %}"
+        return flask.render_template_string(template, users=users) + f" of {users.total}, then {users.next().page}"
+
+    @app.get("/uncommitted/<name>")
+    def uncommitted(name: str) -> str:
+        db.session.add(User(name=name))
+        db.session.flush()
+        return str(User.query.count())
+
+    with app.app_context():
+        db.create_all()
+    return app
+
+
+def test_a_flask_application_works_unchanged(app: flask.Flask, db: Any, models: SimpleNamespace) -> None:
+    """Views without await, lazy loads in views and templates, pages, 404, sessions that end with the request."""
+    client = app.test_client()
+    ids = [client.post(f"/users/{name}").get_json()["id"] for name in ("ada", "bob", "cid")]
+    assert client.get(f"/users/{ids[0]}").get_json() == {"name": "ada", "posts": ["hello"]}
+    assert client.get("/users/99").status_code == 404
+    assert client.get("/users").get_json() == ["ada", "bob", "cid"]
+    assert client.get("/page").text == "ada: hello, 0 of 3, then 2"
+    assert client.get("/uncommitted/dan").text == "4"
+    assert client.get("/uncommitted/dan").text == "4"
+    assert client.get("/users?page=x").status_code == 404
+
+
+def test_sync_code_has_the_session_and_the_query(app: flask.Flask, db: Any, models: SimpleNamespace) -> None:
+    """Every terminal method returns its value; a query class of the user's works as written for Flask-SQLAlchemy."""
+    User, Post = models.User, models.Post
+    with app.app_context():
+        db.session.add_all([User(name="ada", posts=[Post(title="one"), Post(title="two")]), User(name="bob")])
+        db.session.commit()
+        assert db.session.execute(select(User.name).order_by(User.name)).scalars().all() == ["ada", "bob"]
+        assert db.session.scalar(select(func.count()).select_from(User)) == 2
+        ada = User.query.filter_by(name="ada").one()
+        assert Post.query.titled("one").author is ada
+        assert [user.name for user in User.query.order_by(User.name)] == ["ada", "bob"]
+        assert db.session.query(User).filter(User.name == "bob").count() == 1
+        assert User.query.filter_by(name="bob").first_or_404().posts == []
+        with pytest.warns(LegacyAPIWarning):
+            assert User.query.get(ada.id) is ada
+        ids = User.query.filter_by(name="ada").with_entities(User.id)
+        assert db.session.scalar(select(func.count(Post.id)).where(Post.author_id.in_(ids))) == 2
+        with db.session.begin_nested():
+            db.session.delete(User.query.filter_by(name="bob").one())
+        db.session.commit()
+        ada.name = "changed"
+        db.session.rollback()
+        assert ada.name == "ada", "expired by the rollback, loaded again"
+        assert [("ada",)] in [query.parameters for query in get_recorded_queries()]
+        assert ada.notes.all() == []
+        with db.engine.connect() as connection:
+            assert connection.execute(db.text("SELECT 1")).scalar() == 1
+        assert flask.current_app.extensions["sqlalchemy"].session.scalar(select(User.name)) == "ada"
+    with app.app_context():
+        db.drop_all()
+
+
+def test_many_threads_at_once(app: flask.Flask, models: SimpleNamespace, url: str) -> None:
+    """Each plain thread has its loop, its connections and its session."""
+    names = [f"user{number}" for number in range(40)]
+
+    def visit(name: str) -> str:
+        client = app.test_client()
+        response = client.post(f"/users/{name}")
+        assert response.status_code == 200, response.text
+        number = response.get_json()["id"]
+        return str(client.get(f"/users/{number}").get_json()["name"])
+
+    with ThreadPoolExecutor(2 if url.startswith("sqlite") else 8) as threads:
+        assert list(threads.map(visit, names)) == names
+
+
+def test_an_in_memory_database_is_one_for_all_threads(
+    make_app: Callable[..., Any], db: Any, models: SimpleNamespace
+) -> None:
+    """As with Flask-SQLAlchemy's StaticPool."""
+    app = make_app(db, "sqlite://", framework=flask.Flask)
+
+    def count() -> int:
+        with app.app_context():
+            return int(models.User.query.count())
+
+    with app.app_context():
+        db.create_all()
+        db.session.add(models.User(name="ada"))
+        db.session.commit()
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(count).result() == count() == 1
+
+
+def test_the_shell_and_the_commands_are_there(app: flask.Flask, db: Any, models: SimpleNamespace) -> None:
+    """flask shell has the models; flask db is a command."""
+    with app.app_context():
+        context = app.make_shell_context()
+        assert context["User"] is models.User
+        assert context["db"].session.scalar(select(func.count()).select_from(models.User)) == 0
+    assert "upgrade" in app.cli.commands["db"].commands  # type: ignore[attr-defined]
