@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from redis import Redis
 
-from decant.embedded import postgresql, services, valkey
+from decant.embedded import postgresql, services, sharing, valkey
 from decant.embedded.state import State
 from decant.errors import EmbeddedError
 
@@ -141,6 +141,17 @@ def test_a_pid_that_is_another_process_now_is_left_alone(tmp_path: Path) -> None
         assert client.ping()  # and we were not stopped
 
 
+def test_what_a_killed_keeper_said_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even while the next one, here a slow one, has not said anything yet."""
+    with valkey(tmp_path, durable=False) as first:
+        pass
+    first.folder.write(State(pid=2**22 + 1, url="redis://gone"))
+    slow = "import os, time; os.fork() and os._exit(0); time.sleep(0.5); "
+    monkeypatch.setattr(sharing, "_KEEPER", slow + sharing._KEEPER)
+    with valkey(tmp_path, durable=False) as second, connected(second.url) as client:
+        assert client.ping()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_processes_share_one_server_and_the_last_stops_it(tmp_path: Path, kind: str) -> None:
     with KINDS[kind](tmp_path, durable=False) as ours:
@@ -173,14 +184,17 @@ def test_the_server_outlives_the_kill_of_the_user_that_started_it(tmp_path: Path
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_server_ends_with_its_keeper(tmp_path: Path, kind: str) -> None:
-    """No orphan, and who uses the server can tell; the next block starts another."""
+    """No orphan, and who uses the server can tell; the next block starts another, and tidies up."""
     with KINDS[kind](tmp_path, durable=False) as shared:
+        state = shared.folder.read()
+        assert state is not None
         keeper_of(tmp_path).kill()
         wait_until(lambda: not processes_of(tmp_path))
         with pytest.raises(EmbeddedError, match="has ended"):
             shared.check()
     with KINDS[kind](tmp_path, durable=False) as shared:
         shared.check()
+        assert not state.temporary or not Path(state.temporary).exists()
 
 
 def test_a_forked_child_that_leaves_the_block_does_not_end_it_for_its_parent(tmp_path: Path) -> None:

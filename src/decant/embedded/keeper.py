@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -69,7 +70,8 @@ class Keeper:
         finally:
             if process is not None:
                 self._stop(process)
-            self.server.clean_up()
+            if self.server.temporary is not None:
+                shutil.rmtree(self.server.temporary, ignore_errors=True)
 
     def _tell_to_stop(self, number: int, frame: FrameType | None) -> None:
         self.told_to_stop = True
@@ -80,18 +82,21 @@ class Keeper:
         self.folder.forget()
         if state is None:
             return
+        if state.pid:
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                process = psutil.Process(state.pid)
+                if abs(process.create_time() - state.born) < 1:  # else the number is another process's now
+                    self._end(process)
+        if state.temporary:
+            shutil.rmtree(state.temporary, ignore_errors=True)
+
+    def _end(self, process: psutil.Process) -> None:
+        process.send_signal(self.server.stop_signal)
         try:
-            process = psutil.Process(state.pid)
-            if abs(process.create_time() - state.born) > 1:
-                return  # the number is another process's now
-            process.send_signal(self.server.stop_signal)
-            with suppress(psutil.TimeoutExpired):
-                process.wait(_STOP_TIMEOUT_S)
-                return
+            process.wait(_STOP_TIMEOUT_S)
+        except psutil.TimeoutExpired:
             process.kill()
             process.wait(_STOP_TIMEOUT_S)
-        except psutil.NoSuchProcess:
-            pass
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start it, again if it ends at once: its port may have been taken, its predecessor's memory still in use."""
@@ -108,7 +113,8 @@ class Keeper:
         raise EmbeddedError(f"it ended with status {process.returncode}")
 
     def _becomes_ready(self, process: subprocess.Popen[bytes]) -> bool:
-        state = State(process.pid, psutil.Process(process.pid).create_time(), self.server.durable)
+        born, temporary = psutil.Process(process.pid).create_time(), str(self.server.temporary or "")
+        state = State(process.pid, born, self.server.durable, temporary=temporary)
         self.folder.write(state)
         while not self.server.is_ready(process):
             if process.poll() is not None:

