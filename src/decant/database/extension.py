@@ -112,6 +112,7 @@ class SQLAlchemy:
         :raises ConfigError: if a value is wrong.
         :raises MissingExtra: if the driver of a URL is not installed.
         """
+        is_quart = on_quart(app)
         if "sqlalchemy" in app.extensions:
             raise RuntimeError(
                 "A 'SQLAlchemy' instance has already been registered on this app. Import and use that instance instead."
@@ -122,7 +123,7 @@ class SQLAlchemy:
         records = bool(app.config.get("SQLALCHEMY_RECORD_QUERIES", False))
         self._engines[app] = Engines(options, self.make_engine, record_queries.listen if records else None)
         set_up(self, app)
-        app.extensions["sqlalchemy"] = self if on_quart(app) else faced(self)
+        app.extensions["sqlalchemy"] = self if is_quart else faced(self)
 
     def options_of(self, app: Any) -> Mapping[str | None, Mapping[str, Any]]:
         """What the engines of an application are made of, by bind key."""

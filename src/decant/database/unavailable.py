@@ -6,11 +6,17 @@ errors of its own, some of them unwrapped.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import event, exc
 from sqlalchemy.engine import Engine, ExceptionContext
+from sqlalchemy.util.concurrency import in_greenlet
 
+from ..bridge import bridged, wait
 from ..errors import DatabaseUnavailable, Overloaded
 
 __all__ = ["ConnectionLost", "PoolTimeout", "watch"]
@@ -48,35 +54,55 @@ def _is_away(error: BaseException) -> bool:
     return code in _MYSQL_CANNOT_CONNECT or type(error).__name__ in {"ConnectionTimeout", "ConnectionDoesNotExistError"}
 
 
+async def _open(dialect: Any, connect: Callable[[], Any]) -> Any:
+    """Connect in an empty context: the connection's callbacks would keep the variables of this one, and so the
+    request and the application, for as long as it is pooled.
+    """
+
+    async def call() -> Any:
+        return connect()
+
+    task = asyncio.get_running_loop().create_task(bridged(call()), context=Context())
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and task.exception() is None:  # opened, and wanted no more
+            dialect.do_terminate(task.result())
+        raise
+
+
 def watch(engine: Engine) -> None:
     """Raise :exc:`ConnectionLost` for whatever means that the database is away; drop connections known as closed."""
     name = engine.url.render_as_string(hide_password=True)
+    # Not an event listener, which would shadow the user's own.
+    engine.dialect.connect = partial(_connect, name, engine.dialect, engine.dialect.connect)  # type: ignore[method-assign]
+    event.listen(engine, "handle_error", partial(_failed, name))
+    event.listen(engine, "checkout", partial(_check, name))
 
-    plain = engine.dialect.connect
 
-    def connect(*arguments: Any, **options: Any) -> Any:
-        try:
-            return plain(*arguments, **options)
-        except Exception as error:
-            if not _is_away(error):
-                raise
-            raise ConnectionLost(f"cannot connect to {name}: {type(error).__name__}: {error}", error) from error
+def _connect(name: str, dialect: Any, plain: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    try:
+        if not in_greenlet():
+            return plain(*arguments, **options)  # it tells that it needs one
+        return wait(_open(dialect, partial(plain, *arguments, **options)))
+    except Exception as error:
+        if not _is_away(error):
+            raise
+        raise ConnectionLost(f"cannot connect to {name}: {type(error).__name__}: {error}", error) from error
 
-    engine.dialect.connect = connect  # type: ignore[method-assign]  # an event listener would shadow the user's own
 
-    @event.listens_for(engine, "handle_error")
-    def failed(context: ExceptionContext) -> BaseException | None:
-        error = context.original_exception
-        if context.is_pre_ping or isinstance(error, DatabaseUnavailable):
-            return None
-        if isinstance(error, TimeoutError):
-            return ConnectionLost(f"{name} did not answer in time", error, context.statement)
-        if context.is_disconnect and isinstance(error, Exception):
-            return ConnectionLost(f"{name} dropped the connection: {error}", error, context.statement)
+def _failed(name: str, context: ExceptionContext) -> BaseException | None:
+    error = context.original_exception
+    if context.is_pre_ping or isinstance(error, DatabaseUnavailable):
         return None
+    if isinstance(error, TimeoutError):
+        return ConnectionLost(f"{name} did not answer in time", error, context.statement)
+    if context.is_disconnect and isinstance(error, Exception):
+        return ConnectionLost(f"{name} dropped the connection: {error}", error, context.statement)
+    return None
 
-    @event.listens_for(engine, "checkout")
-    def check(dbapi_connection: Any, record: Any, proxy: Any) -> None:
-        is_closed = getattr(record.driver_connection, "is_closed", None)
-        if callable(is_closed) and is_closed():  # the loop has seen it go: no round trip is needed to know
-            raise exc.DisconnectionError(f"{name} closed the connection")
+
+def _check(name: str, dbapi_connection: Any, record: Any, proxy: Any) -> None:
+    is_closed = getattr(record.driver_connection, "is_closed", None)
+    if callable(is_closed) and is_closed():  # the loop has seen it go: no round trip is needed to know
+        raise exc.DisconnectionError(f"{name} closed the connection")
