@@ -232,6 +232,7 @@ async def test_static_files_may_be_kept_for_ever_by_their_hash(app: Quart) -> No
     again = await client.get(path[1], headers={"If-None-Match": hashed.headers["ETag"]})
     assert again.status_code == 304
     assert "Cookie" not in hashed.headers.get("Vary", "")
+    assert "Set-Cookie" not in hashed.headers
     assert (await client.get("/static/../config.py")).status_code == 404
     assert (await client.get("/static/%2e%2e/config.py")).status_code == 404
 

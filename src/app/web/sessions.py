@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from quart import Quart, has_request_context, request
-from quart.sessions import SecureCookieSessionInterface
+from quart import Quart, Response, has_request_context, request
+from quart.sessions import SecureCookieSessionInterface, SessionMixin
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 __all__ = ["Sessions", "is_loopback"]
 
@@ -28,3 +29,13 @@ class Sessions(SecureCookieSessionInterface):
         if configured is not None:
             return configured
         return not (has_request_context() and request.scheme == "http" and is_loopback(request.host))
+
+    async def save_session(
+        self, app: Quart, session: SessionMixin, response: Response | WerkzeugResponse | None
+    ) -> None:
+        """Save it, but never in a response that caches may give to everybody.
+
+        Quart 0.23 says ``Vary: Cookie`` on every response, files included, which keeps them out of shared caches.
+        """
+        if response is None or not response.cache_control.public:
+            await super().save_session(app, session, response)
