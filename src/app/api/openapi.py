@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from quart import Blueprint, Quart, Response, request
-from quart_schema import APIKeySecurityScheme, HttpSecurityScheme, Info, OpenAPIProvider, QuartSchema, Server, Tag
+from quart_schema import APIKeySecurityScheme, HttpSecurityScheme, Info, OpenAPIProvider, QuartSchema, Tag
 from quart_schema.validation import DataSource
 from werkzeug.routing.converters import BaseConverter
 from werkzeug.routing.rules import Rule
@@ -60,7 +60,6 @@ def init_api(app: Quart) -> None:
         conversion_preference="msgspec",
         openapi_provider_class=Description,
         info=Info(title="Decant", version="1", description=_ABOUT),
-        servers=[Server(url="/")],
         tags=[Tag("links", "Short links and how often they are followed."), Tag("account", "Who asks, and tokens.")],
         security_schemes={
             "token": HttpSecurityScheme(scheme="bearer"),

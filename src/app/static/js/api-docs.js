@@ -3,6 +3,10 @@
 
 (() => {
   const place = document.getElementById("api");
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const colour = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+  dark.addEventListener("change", colour);
+  colour();
   const token = document.querySelector('meta[name="csrf-token"]')?.content;
   window.SwaggerUIBundle({
     domNode: place,
