@@ -84,6 +84,8 @@ async def send_file(*args: Any, **kwargs: Any) -> Any:
         path = _absolute(path_or_file)
         found = await _files.run(_find, path, current_app.response_class.file_body_class)
         options.download_name = options.download_name or os.path.basename(found.path)
+    if not mimetypes.inited:
+        await _files.run(mimetypes.init)  # it reads files
     headers = Headers()
     mimetype = options.mimetype or _guessed(options, headers)
     _name(options, headers)

@@ -8,6 +8,7 @@ from typing import Any
 import quart
 from quart.wrappers.response import FileBody as QuartFileBody
 from quart.wrappers.response import IterableBody as QuartIterableBody
+from werkzeug.http import remove_entity_headers
 
 from ..bridge import bridged, current_threads
 
@@ -124,6 +125,18 @@ class Response(quart.Response):
         """Call ``function``, which may be ``async``, when the response has been sent or has failed."""
         self.on_close.append(function)
         return function
+
+    async def make_conditional(
+        self, request: Any, accept_ranges: bool | str = False, complete_length: int | None = None
+    ) -> Any:
+        """As Quart's; with the headers of Werkzeug's: ranges are offered, and a 304 does not describe a body."""
+        offered = "bytes" if accept_ranges is True else accept_ranges
+        if offered and complete_length and request.method in {"GET", "HEAD"}:
+            self.headers["Accept-Ranges"] = offered
+        response = await super().make_conditional(request, accept_ranges, complete_length)
+        if self.status_code == 304:
+            remove_entity_headers(self.headers)
+        return response
 
     async def get_json(self, force: bool = False, silent: bool = False) -> Any:
         """The body, parsed as JSON; ``None`` if it is not said to be JSON, unless ``force``.
