@@ -28,9 +28,10 @@ class LazyLoadError(DecantError, exc.InvalidRequestError):
     """A relationship would have been loaded lazily, with ``SQLALCHEMY_LAZY_LOADS = "raise"``."""
 
 
-def listen(session_class: type[Any]) -> None:
+def listen(session_class: Any) -> None:
     """Watch the lazy loads of a session class; which application wants what is asked each time."""
-    if not event.contains(session_class, "do_orm_execute", _watch):
+    if "watches_lazy_loads" not in vars(session_class):  # event.contains() mistakes a new class for a dead one
+        session_class.watches_lazy_loads = True
         event.listen(session_class, "do_orm_execute", _watch)
 
 

@@ -24,10 +24,11 @@ before_models_committed = _signals.signal("before-models-committed")
 """Sent before it."""
 
 
-def listen(session_class: type[Session]) -> None:
+def listen(session_class: Any) -> None:
     """Track the changes of a session class; which application wants it is asked each time."""
-    if event.contains(session_class, "after_commit", _after_commit):
+    if "tracks_modifications" in vars(session_class):  # event.contains() mistakes a new class for a dead one
         return
+    session_class.tracks_modifications = True
     event.listen(session_class, "before_flush", _record)
     event.listen(session_class, "before_commit", _before_commit)
     event.listen(session_class, "after_commit", _after_commit)
