@@ -259,3 +259,23 @@ async def test_a_period_that_is_none_is_refused(ada: Caller) -> None:
     for query, wrong in NO_PERIODS:
         assert refused(await ada.get(f"/links/mine/clicks?{query}")) == wrong, query
     assert len((await ada.get("/links/mine/clicks?from=9998-12-31&to=9999-12-31")).json["days"]) == 366
+
+
+async def test_the_short_address_follows_every_change(ada: Caller) -> None:
+    """At once, whatever was remembered of it: made, changed, expired, deleted."""
+
+    async def follow() -> tuple[int, str | None]:
+        response = await ada.client.get("/mine")
+        return response.status_code, response.headers.get("Location")
+
+    assert (await follow())[0] == 404
+    await ada.link(slug="mine")
+    assert await follow() == (302, "https://example.com/")
+    await ada.patch("/links/mine", json={"target": "https://example.org/"})
+    assert await follow() == (302, "https://example.org/")
+    await ada.patch("/links/mine", json={"max_visits": 1})
+    assert (await follow())[0] == 410
+    await ada.patch("/links/mine", json={"max_visits": None})
+    assert await follow() == (302, "https://example.org/")
+    await ada.delete("/links/mine")
+    assert (await follow())[0] == 404
