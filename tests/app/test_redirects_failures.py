@@ -27,7 +27,7 @@ from .proxy import Proxy
 
 GIVING_UP_S = 2.0  # that SQLAlchemy takes to close a connection which hangs
 SLACK_S = 1.5  # for a busy machine
-FAST = {"REDIS_BREAKER_RESET_S": 0.1}
+FAST = {"REDIS_BREAKER_RESET_S": 0.1, "REDIS_DEADLINE_S": 1.0}
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ async def test_a_frozen_redis(app: Quart, server: Server) -> None:
     server.freeze()
     started = time.monotonic()
     assert await codes_of(app, "abc", 50) == [302] * 50
-    assert time.monotonic() - started < 0.25 + SLACK_S
+    assert time.monotonic() - started < 1.0 + SLACK_S
     assert await codes_of(app, "abc", 50) == [302] * 50
     uncertain = metric("shortener_clicks_uncertain_total") - before
     server.thaw()

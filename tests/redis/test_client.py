@@ -101,6 +101,7 @@ async def test_a_client_that_is_made_while_serving(redis_url: str, app: Quart) -
 async def test_readiness(server: Server, app: Quart) -> None:
     """The application's readiness says degraded, not failed, while Redis does not answer, and ok when it does again."""
     app.config |= {"REDIS_URL": server.url, "REDIS_BREAKER_FAILURES": 1, "REDIS_BREAKER_RESET_S": 0.05}
+    app.config["REDIS_DEADLINE_S"] = 2.0
     redis = client(app)
     assert (await check_readiness(app=app))["redis"].state == "ok"
     await asyncio.to_thread(server.kill)
@@ -220,7 +221,7 @@ def test_the_breakers_states() -> None:
 
 async def test_closing_twice_and_unused(make: Make, redis_url: str) -> None:
     """aclose() may come at any time."""
-    redis = make(redis_url)
+    redis = make(redis_url, deadline_s=5.0)
     await redis.aclose()
     await redis.ping()
     await asyncio.gather(redis.aclose(), redis.aclose())

@@ -81,7 +81,7 @@ async def test_a_value_that_is_not_text_fails_alone(make: Make, redis_url: str) 
 
 async def test_answers_have_redis_pys_types(make: Make, redis_url: str) -> None:
     """redis-py's response callbacks apply, on bytes and on text."""
-    raw, text = make(redis_url), make(redis_url, decode_responses=True)
+    raw, text = make(redis_url, deadline_s=5.0), make(redis_url, deadline_s=5.0, decode_responses=True)
     assert await raw.hset("h", mapping={"a": 1}) == 1
     assert (await raw.hgetall("h"), await text.hgetall("h")) == ({b"a": b"1"}, {"a": "1"})
     await raw.zadd("z", {"m": 1.5})

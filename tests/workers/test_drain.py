@@ -113,7 +113,7 @@ async def test_a_worker_outlives_redis(make: Any, environment: dict[str, str], t
     """Started without Redis, and with Redis restarted under it, ``decant worker`` goes on by itself."""
     with ExitStack() as stack:
         server = await asyncio.to_thread(stack.enter_context, running(tmp_path))
-        app = await make(REDIS_URL=server.url, REDIS_BREAKER_RESET_S=0.1)
+        app = await make(REDIS_URL=server.url, REDIS_BREAKER_RESET_S=0.1, REDIS_DEADLINE_S=2.0)
         await add_links(app, 1)
         await asyncio.to_thread(server.kill)
         command = ("-m", "decant.cli", "worker", "workers:WorkerSettings")
@@ -133,7 +133,9 @@ async def test_the_database_is_away(make: Any, app_database_url: str, redis_url:
     proxy = Proxy.to_database(app_database_url)
     await proxy.start()
     name = urlsplit(app_database_url).path
-    app = await make(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}{name}?ssl=disable")
+    app = await make(
+        DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}{name}?ssl=disable", REDIS_DEADLINE_S=5.0
+    )
     await client(app).flushdb()
     await add_links(app, 1)
     await visit(app, "link0", 3)
