@@ -37,7 +37,7 @@ def test_without_a_database_one_is_embedded_and_migrated(settings: dict[str, Any
 
 
 def test_a_wrong_setting_stops_the_server(settings: dict[str, Any]) -> None:
-    """Hypercorn ends at once, with the key, the value and what is allowed (its status is 0 even so, which is its own)."""
+    """Hypercorn ends at once, with the key, the value and what is allowed (its status is its own)."""
     environment = {**os.environ, "DATABASE_URL": settings["DATABASE_URL"], "REDIS_URL": "http://nowhere"}
     command = [sys.executable, "-m", "hypercorn", "--bind", "127.0.0.1:0", "app.asgi:app"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
