@@ -7,7 +7,7 @@ from typing import Any
 import quart
 from quart import current_app
 from quart.formparser import FormDataParser as QuartFormDataParser
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import Authorization, MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from .body import Body
@@ -65,6 +65,14 @@ class Request(quart.Request):
         quart.Request.max_content_length.fset(self, value)  # type: ignore[attr-defined]
         if isinstance(self.body, Body):
             self.body.limit = value
+
+    @property
+    def authorization(self) -> Authorization | None:
+        """The ``Authorization`` header; ``None`` also where it is not what it says, as Basic that is not ASCII."""
+        try:
+            return super().authorization
+        except ValueError:
+            return None
 
     async def get_data(  # type: ignore[override]
         self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False
