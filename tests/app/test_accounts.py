@@ -339,6 +339,6 @@ async def test_a_flood_of_logins_is_answered_with_503(make: Make) -> None:
     answers = await asyncio.gather(*(somebody.post("/login", fields) for somebody in people))
     statuses = [answer.status_code for answer in answers]
     assert set(statuses) == {422, 503}
-    assert 100 <= statuses.count(422) <= 110
+    assert 101 <= statuses.count(422) < 130  # the one that is hashed, a hundred that queue, and who came later
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert int(refused.headers["Retry-After"]) >= 1

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from quart import Quart as PlainQuart
+from werkzeug.exceptions import ServiceUnavailable, TooManyRequests, default_exceptions
 
+from app import create_app
 from app.accounts import service as accounts_service
 from decant import Quart
 from decant.ops.registry import readiness
@@ -259,6 +263,43 @@ async def test_readiness_is_what_the_checks_say(app: Quart) -> None:
     assert (await failed.get_json())["checks"]["something"] == "failed"
     assert "inner host" not in await failed.get_data(as_text=True)
     assert (await app.test_client().get("/healthz")).status_code == 200
+
+
+async def test_without_redis_pages_go_on(make: Make) -> None:
+    """Redis away is ``degraded``, not 503: people log in and make links all the same."""
+    app = await make(REDIS_URL="redis://127.0.0.1:1/0")
+    ready = await app.test_client().get("/readyz")
+    assert ready.status_code == 200
+    assert (await ready.get_json())["checks"]["redis"] == "degraded"
+    ada = Person(app.test_client())
+    await ada.register("ada")
+    assert (await ada.link(slug="mine")).status_code == 303
+    assert (await ada.post("/links/mine/delete")).status_code == 303
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 422, 429, 500, 503])
+async def test_every_error_is_a_page_and_a_problem(settings: dict[str, Any], status: int) -> None:
+    """Whatever a view aborts with: HTML for people, problem+json for programs, the same status and sentence."""
+    app = await asyncio.to_thread(create_app, settings)
+
+    @app.get("/pages/fail")
+    async def fail() -> None:
+        error = default_exceptions[status](description="What was wrong.")
+        if isinstance(error, TooManyRequests | ServiceUnavailable):
+            error.retry_after = 7
+        raise error
+
+    async with app.test_app():
+        page = await app.test_client().get("/pages/fail")
+        problem = await app.test_client().get("/pages/fail", headers={"Accept": "application/json"})
+    for response in (page, problem):
+        assert response.status_code == status
+        assert response.headers.get("Retry-After") == ("7" if status in (429, 503) else None)
+    assert "<h1>" in await text_of(page)
+    body = await problem.get_json()
+    assert body["status"] == status
+    assert body["detail"] == ("What was wrong." if status != 500 else body["detail"])
+    assert ("What was wrong." in await text_of(page)) is (status != 500)
 
 
 async def test_the_application_is_a_quart(app: Quart) -> None:

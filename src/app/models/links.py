@@ -23,7 +23,6 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, deferred, mapped_column, relationship
 
 from ..extensions import Model
-from .users import User
 
 __all__ = ["Link", "Tag", "link_tags"]
 
@@ -64,7 +63,6 @@ class Link(Model):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     search: Mapped[Any] = deferred(mapped_column(TSVECTOR, Computed(_SEARCHED, persisted=True)))
 
-    owner: Mapped[User] = relationship()
     tags: Mapped[list[Tag]] = relationship(secondary=link_tags, order_by="Tag.name", passive_deletes=True)
 
     @property
