@@ -161,3 +161,13 @@ async def test_the_test_request_context_needs_no_path(app: Quart) -> None:
         assert request.path == "/"
     async with app.test_request_context("/x", method="POST", data={"a": "1"}):
         assert (request.path, (await request.form)["a"]) == ("/x", "1")
+
+
+@pytest.mark.parametrize(("compat", "scheme", "reloads"), [(True, "https", True), (False, "http", False)])
+async def test_configuration_is_read_as_flask_reads_it(app: Quart, compat: bool, scheme: str, reloads: bool) -> None:
+    """PREFERRED_URL_SCHEME outside a request, and templates that are reloaded in debug mode (FLASK_COMPAT)."""
+    app.config.update(FLASK_COMPAT=compat, SERVER_NAME="example.org", PREFERRED_URL_SCHEME="https", DEBUG=True)
+    app.add_url_rule("/x", "x")
+    async with app.app_context():
+        assert app.url_for("x") == f"{scheme}://example.org/x"
+    assert bool(app.jinja_env.auto_reload) is reloads
