@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -26,6 +27,11 @@ logger = logging.getLogger("decant.quart")
 def exchange_of(scope: MutableMapping[str, Any]) -> Exchange | None:
     """The exchange of the request or WebSocket with this ASGI scope; ``None`` for one made by hand in a test."""
     return scope.get(_KEY)
+
+
+def _end(ended: asyncio.Future[None], _: asyncio.Task[Any]) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 class Exchange:
@@ -54,19 +60,14 @@ class Exchange:
         """
         loop = asyncio.get_running_loop()
         self._task = task = loop.create_task(bridged(work))
-        deadline: float | None = None
-        while not task.done():
-            timeout = None if deadline is None else deadline - loop.time()
-            if timeout is not None and timeout <= 0:
-                await self._abandon(task)
-                break
-            try:
-                await asyncio.wait([task], timeout=timeout)
-            except asyncio.CancelledError:  # raised below, when the work has ended
-                if deadline is None:
-                    deadline = loop.time() + self.grace_s
-                    self.cancel()
-        if deadline is None:
+        ended = loop.create_future()
+        task.add_done_callback(partial(_end, ended))
+        try:
+            await ended
+        except asyncio.CancelledError:  # raised below, when the work has ended
+            self.cancel()
+            await self._ending(task, loop.time() + self.grace_s)
+        else:
             return task.result()
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             logger.error("A cancelled request failed while it cleaned up", exc_info=error)
@@ -77,6 +78,15 @@ class Exchange:
         self._cancelled = True
         if self._task is not None and not self.tearing_down:
             self._task.cancel()
+
+    async def _ending(self, task: asyncio.Task[None], deadline: float) -> None:
+        """Wait for it until the deadline, whoever cancels this task again."""
+        loop = asyncio.get_running_loop()
+        while not task.done() and (left := deadline - loop.time()) > 0:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task], timeout=left)
+        if not task.done():
+            await self._abandon(task)
 
     async def _abandon(self, task: asyncio.Task[None]) -> None:
         logger.error("%r did not end within %s s of its cancellation", task, self.grace_s)
