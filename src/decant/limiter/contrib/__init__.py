@@ -1,0 +1,5 @@
+"""For particular surroundings."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
