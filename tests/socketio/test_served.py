@@ -1,0 +1,169 @@
+"""Over real sockets: Hypercorn, and python-socketio's own client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import pytest
+from quart import current_app, g, request, session
+from socketio.exceptions import ConnectionError as ClientConnectionError
+
+from decant.quart import Quart
+from decant.socketio import SocketIO, emit
+from tests.serving import serve
+from tests.socketio.conftest import Connect
+
+
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
+@pytest.mark.parity("socketio", "@on(message, namespace=None)")
+async def test_an_event_is_handled_and_answered(
+    app: Quart, socketio: SocketIO, served: Any, connect: Connect, transports: list[str]
+) -> None:
+    """By each transport, and by the upgrade from one to the other; the handler's value is the acknowledgement."""
+
+    @socketio.on("my event")
+    async def handle(data: dict[str, int]) -> str:
+        await emit("my response", {"n": data["n"] + 1})
+        return "done"
+
+    client = await connect(await served(app), transports=transports)
+    assert await client.call("my event", {"n": 1}, timeout=10) == "done"
+    assert await client.next() == ("my response", {"n": 2})
+
+
+async def test_the_lifespan_stays_the_application_s(app: Quart, socketio: SocketIO, connect: Connect) -> None:
+    """Beside Socket.IO, the application starts, answers and ends as without it."""
+    seen: list[str] = []
+
+    @app.before_serving
+    async def started() -> None:
+        seen.append("started")
+
+    @app.after_serving
+    async def ended() -> None:
+        seen.append("ended")
+
+    @app.get("/")
+    async def index() -> str:
+        return "hello"
+
+    @socketio.event
+    async def ask() -> list[str]:
+        return seen
+
+    async with serve(app) as url:
+        client = await connect(url)
+        assert await client.call("ask", timeout=10) == ["started"]
+        async with aiohttp.ClientSession() as http, http.get(url) as response:
+            assert await response.text() == "hello"
+        await client.disconnect()
+    assert seen == ["started", "ended"]
+
+
+@pytest.mark.parity("socketio", "request.sid, request.namespace, request.event")
+async def test_a_handler_has_the_handshake_s_request(
+    app: Quart, socketio: SocketIO, served: Any, connect: Connect
+) -> None:
+    """Its headers, cookies, query and address; the client's sid and namespace, and a new ``g`` for each event."""
+
+    @socketio.event
+    async def ask(value: int) -> dict[str, Any]:
+        fresh = not hasattr(g, "seen")
+        g.seen = True
+        return {
+            "agent": request.headers["X-Agent"],
+            "cookie": request.cookies["kind"],
+            "query": request.args["q"],
+            "address": request.remote_addr,
+            "sid": request.sid,
+            "namespace": request.namespace,
+            "event": {**request.event, "args": list(request.event["args"])},
+            "app": current_app.name,
+            "fresh": fresh,
+        }
+
+    headers = {"X-Agent": "007", "Cookie": "kind=oat"}
+    client = await connect(f"{await served(app)}?q=1", headers=headers)
+    expected = {
+        "agent": "007",
+        "cookie": "oat",
+        "query": "1",
+        "address": "127.0.0.1",
+        "sid": client.get_sid(),
+        "namespace": "/",
+        "event": {"message": "ask", "args": [7]},
+        "app": "app",
+        "fresh": True,
+    }
+    assert await client.call("ask", 7, timeout=10) == expected
+    assert (await client.call("ask", 7, timeout=10))["fresh"]
+
+
+@pytest.mark.parity("socketio", "manage_session")
+async def test_a_client_s_session_begins_as_the_browser_s(
+    app: Quart, socketio: SocketIO, served: Any, connect: Connect
+) -> None:
+    """The session of the handshake's cookie is there, and what a handler changes stays with this client."""
+
+    @app.get("/login")
+    async def login() -> str:
+        session["user"] = "ann"
+        return ""
+
+    @socketio.event
+    async def count() -> list[Any]:
+        session["n"] = session.get("n", 0) + 1
+        return [session.get("user"), session["n"]]
+
+    url = await served(app)
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/login") as response:
+        cookie = response.headers["Set-Cookie"].partition(";")[0]
+    client, other = await connect(url, headers={"Cookie": cookie}), await connect(url)
+    assert await client.call("count", timeout=10) == ["ann", 1]
+    assert await client.call("count", timeout=10) == ["ann", 2]
+    assert await other.call("count", timeout=10) == [None, 1]
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+@pytest.mark.parity("socketio", "cors_allowed_origins, cors_credentials")
+async def test_a_foreign_page_cannot_connect(
+    app: Quart, socketio: SocketIO, served: Any, connect: Connect, transport: str
+) -> None:
+    """By default only pages of the same host may connect, whatever cookies the browser sends."""
+    url = await served(app)
+    with pytest.raises(ClientConnectionError):
+        await connect(url, transports=[transport], headers={"Origin": "https://evil.example"})
+    assert (await connect(url, transports=[transport], headers={"Origin": url})).connected
+
+
+@pytest.mark.parity("socketio", "cors_allowed_origins, cors_credentials")
+async def test_a_named_origin_may_connect(app: Quart, served: Any, connect: Connect) -> None:
+    SocketIO(app, cors_allowed_origins=["https://friend.example"])
+    url = await served(app)
+    assert (await connect(url, headers={"Origin": "https://friend.example"})).connected
+    with pytest.raises(ClientConnectionError):
+        await connect(url, headers={"Origin": "https://evil.example"})
+
+
+async def test_what_is_no_event_ends_the_connection(app: Quart, socketio: SocketIO, served: Any) -> None:
+    """Rubbish, and events that only the server may make, reach no handler: the client is disconnected."""
+    called: list[str] = []
+
+    @socketio.on("disconnect")
+    async def disconnected(reason: str) -> None:
+        called.append(reason)
+
+    url = (await served(app)).replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+    rubbish = ["42[]", '42{"a":1}', "4nonsense", '42["connect",{}]', '42["disconnect","x"]', '451000-["x",{}]', "42[7]"]
+    async with aiohttp.ClientSession() as http:
+        for text in rubbish:
+            async with http.ws_connect(url) as websocket:
+                await websocket.receive_str()
+                await websocket.send_str("40")
+                assert (await websocket.receive_str()).startswith("40")
+                await websocket.send_str(text)
+                messages = [message async for message in websocket]
+                assert websocket.closed, text
+                assert len(messages) <= 2, text
+    assert called == ["server disconnect"] * len(rubbish)
