@@ -214,7 +214,7 @@ class RouteLimit(Limit):
         return self._limiter.decorate(self, obj)
 
     def __aenter__(self) -> Awaitable[None]:
-        return self._limiter.enter(self, _place())
+        return self._limiter.checks.enter(self, _place())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -222,7 +222,7 @@ class RouteLimit(Limit):
         """Nothing is given back."""
 
     def __enter__(self) -> None:
-        wait(self._limiter.enter(self, _place()))
+        wait(self._limiter.checks.enter(self, _place()))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
-from inspect import iscoroutinefunction
+from collections.abc import Callable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import flask
 import quart
 from limits.aio.strategies import STRATEGIES as LIMITS_STRATEGIES
-from werkzeug.exceptions import HTTPException
 
-from ..bridge import wait
-from ..context import current_app, current_request, has_app, has_request, on_quart
-from ..faces import called, faced, io_method
-from ..faces.values import hand
+from ..context import has_app, on_quart
+from ..faces import faced, io_method
+from .checking import Checks
+from .commands import cli
+from .concurrency import ConcurrencyLimit
 from .constants import ConfigVars, ExemptionScope, HeaderNames
-from .definitions import Limit, OnStorageError, RouteLimit, RuntimeLimit, Text
-from .enforcing import Enforcement, deduct
-from .headers import add_headers
-from .registry import Place, Registry
+from .definitions import Limit, OnStorageError, RouteLimit, Text
+from .registry import Registry
 from .request_limit import RequestContext, RequestLimit, context_of
 from .settings import AppState, Options, Written, configure
 from .storage import OtherStorage
@@ -108,9 +104,8 @@ class Limiter:
         self.registry = Registry()
         self.logger = logging.getLogger("decant.limiter")
         self._enabled = enabled
-        self._states: WeakKeyDictionary[Any, AppState] = WeakKeyDictionary()
-        self._filters: list[Callable[[], Any]] = []
-        self._wrappers: WeakSet[Any] = WeakSet()
+        self.states: WeakKeyDictionary[Any, AppState] = WeakKeyDictionary()
+        self.checks = Checks(self)
         if app is not None:
             self.init_app(app)
 
@@ -122,64 +117,17 @@ class Limiter:
         self._enabled = bool(app.config.setdefault(ConfigVars.ENABLED, self._enabled))
         if not self._enabled:
             return
-        self._states[app] = configure(self.options, app, enabled=True)
+        self.states[app] = configure(self.options, app, enabled=True)
         limiters: set[Any] = app.extensions.setdefault("limiter", set())
         mine = self if on_quart(app) else faced(self)
         if mine in limiters:
             return
         limiters.add(mine)
-        if on_quart(app):
-            self._hook_into_quart(app)
-        else:
-            self._hook_into_flask(app)
-        from .commands import cli
-
+        self.checks.hook_into(app)
         if "limiter" not in app.cli.commands:
             app.cli.add_command(cli)
 
-    def _hook_into_quart(self, app: Any) -> None:
-        async def check_limits() -> None:
-            await self._before()
-
-        async def tell_limits(response: Any) -> Any:
-            return await self._after(response)
-
-        app.before_request(check_limits)
-        app.before_websocket(check_limits)
-        app.after_request(tell_limits)
-        self._wrappers.add(check_limits)
-
-    def _hook_into_flask(self, app: Any) -> None:
-        def check_limits() -> None:
-            wait(self._before())
-
-        def tell_limits(response: Any) -> Any:
-            if context_of(self, flask.request._get_current_object()).conditional:  # type: ignore[attr-defined]
-                return wait(self._after(response))
-            return self._tell(response)
-
-        app.before_request(check_limits)
-        app.after_request(tell_limits)
-        self._wrappers.add(check_limits)
-
     # -- the active application -----------------------------------------------------------------------------------
-
-    def _here(self) -> tuple[Any, Any, AppState] | None:
-        """The application, its request and its state; ``None`` if it was not given to ``init_app``, or is disabled.
-
-        Flask's comes first: Flask mounted in Quart handles its request within Quart's.
-        """
-        if flask.has_request_context():
-            app: Any = flask.current_app._get_current_object()  # type: ignore[attr-defined]
-            state = self._states.get(app)
-            if state is not None:
-                return (app, flask.request._get_current_object(), state) if state.enabled else None  # type: ignore[attr-defined]
-        if not has_request() and not self._states:
-            return None
-        request = current_request()
-        app = current_app()
-        state = self._states.get(app)
-        return None if state is None or not state.enabled else (app, request, state)
 
     def state(self) -> AppState:
         """The options of the current application; outside a context, of the only one.
@@ -189,9 +137,9 @@ class Limiter:
         if has_app():
             candidates = [flask.current_app, quart.current_app] if flask.has_app_context() else [quart.current_app]
             for app in candidates:
-                if app and (state := self._states.get(app._get_current_object())):  # type: ignore[attr-defined]
+                if app and (state := self.states.get(app._get_current_object())):  # type: ignore[attr-defined]
                     return state
-        states = list(self._states.values())
+        states = list(self.states.values())
         if len(states) != 1:
             raise RuntimeError("The current app is not registered with this limiter: call init_app first")
         return states[0]
@@ -204,7 +152,7 @@ class Limiter:
     @enabled.setter
     def enabled(self, value: bool) -> None:
         self._enabled = value
-        for state in self._states.values():
+        for state in self.states.values():
             state.enabled = value
 
     @property
@@ -222,8 +170,8 @@ class Limiter:
         return kind(storage.here if isinstance(storage, OtherStorage) else storage)
 
     def _context(self) -> RequestContext:
-        here = self._here()
-        return RequestContext() if here is None else context_of(self, here[1])
+        here = self.checks.here()
+        return RequestContext() if here is None else context_of(self, here.request)
 
     @property
     def current_limit(self) -> RequestLimit | None:
@@ -238,13 +186,8 @@ class Limiter:
     @io_method
     async def identify_request(self) -> str:
         """What stands for the endpoint in keys: ``request_identifier``'s answer, or the endpoint."""
-        here = self._here()
-        return "" if here is None else await self._identity(here[1], here[2])
-
-    @staticmethod
-    async def _identity(request: Any, state: AppState) -> str:
-        identifier = state.request_identifier
-        return str(await called(identifier)) if identifier else request.endpoint or ""
+        here = self.checks.here()
+        return "" if here is None else await here.identity()
 
     @io_method
     async def reset(self) -> None:
@@ -321,7 +264,7 @@ class Limiter:
 
     def request_filter(self, fn: Callable[[], Any]) -> Callable[[], Any]:
         """A request for which ``fn`` returns something true is not limited at all."""
-        self._filters.append(fn)
+        self.checks.filters.append(fn)
         return fn
 
     def decorate(self, limit: Limit, obj: Any) -> Any:
@@ -334,141 +277,38 @@ class Limiter:
         marks = getattr(obj, _MARK, ())
         if any(mark is self for mark in marks):  # the function checks its limits already, this one as well
             return obj
-        wrapper = self._wrapped(name, obj)
+        wrapper = self.checks.wrapped(name, obj)
         setattr(wrapper, _MARK, (*marks, self))
-        self._wrappers.add(wrapper)
         return wrapper
 
-    def _wrapped(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Async functions stay async; synchronous ones wait where they run."""
-        if iscoroutinefunction(function):
+    def concurrency(
+        self,
+        limit: int,
+        *,
+        key_func: Callable[[], Any] | None = None,
+        queue: int = 0,
+        wait_s: float = 1.0,
+        scope: str | None = None,
+        exempt_when: Callable[[], Any] | None = None,
+        across_processes: bool = False,
+        lease_s: float = 10.0,
+        retry_after_s: int = 1,
+        on_storage_error: OnStorageError = "memory",
+    ) -> ConcurrencyLimit:
+        """Serve at most so many requests at once; the others wait, or are answered with 503 and ``Retry-After``.
 
-            @wraps(function)
-            async def limited(*args: Any, **kwargs: Any) -> Any:
-                if not self._was_decided(name):
-                    await self._check(name)
-                return await function(*args, **kwargs)
-        else:
+        Decorates a view or another function, a blueprint, or an application. Not in Flask-Limiter.
 
-            @wraps(function)
-            def limited(*args: Any, **kwargs: Any) -> Any:
-                if not self._was_decided(name):
-                    wait(self._check(name))
-                return function(*args, **kwargs)
-
-        return limited
-
-    # -- checks ---------------------------------------------------------------------------------------------------
-
-    def _was_decided(self, name: str) -> bool:
-        """Whether the limits of the function that is called now were decided before the view; true only once."""
-        here = self._here()
-        if here is None:
-            return True
-        context = context_of(self, here[1])
-        decided, context.decided = context.decided == name, None
-        return decided
-
-    async def enter(self, limit: Limit, name: str) -> None:
-        """What a :class:`RouteLimit` does as a context manager."""
-        if self._here() is not None:
-            self.registry.functions[name] = [limit]
-            await self._check(name)
-
-    async def _before(self) -> None:
-        """Before a view: what applies to all, and the view's own limits if nothing else comes before it."""
-        here = self._here()
-        if here is not None:
-            await self._guarded(*here, None)
-
-    async def _check(self, name: str) -> None:
-        """Of a function that is about to be called, or of what a context manager stands for."""
-        here = self._here()
-        if here is not None:
-            await self._guarded(*here, name)
-
-    async def _guarded(self, app: Any, request: Any, state: AppState, name: str | None) -> None:
-        try:
-            await self._limit(app, request, state, name)
-        except HTTPException:
-            raise
-        except Exception:
-            if not state.swallow_errors:
-                raise
-            self.logger.exception("Failed to rate limit. Swallowing error")
-
-    async def _limit(self, app: Any, request: Any, state: AppState, name: str | None) -> None:
-        endpoint = await self._identity(request, state)
-        if await self._is_exempt(endpoint):
-            return
-        view = app.view_functions.get(endpoint)
-        view_name = get_qualified_name(view) if view else ""
-        place = Place(app, endpoint, request.blueprint, request.method, name or view_name)
-        context = context_of(self, request)
-        if name is None:
-            general, own = await self.registry.before_view(state, place)
-            if self._decides_view(app, request, view):
-                more, of_view = await self.registry.of_view(state, place)
-                general, own, context.decided = [*general, *more], [*own, *of_view], view_name
-        else:
-            if view and name != view_name:
-                self.registry.hint(endpoint, name)
-            general, own = await self.registry.of_view(state, place)
-        new = _unseen(general, context)
-        await Enforcement(self, state, context, place, request.endpoint or "").run([*new, *own])
-
-    async def _is_exempt(self, endpoint: str) -> bool:
-        if not endpoint or endpoint.rpartition(".")[2] == "static":
-            return True
-        for request_filter in self._filters:
-            if await called(request_filter):
-                return True
-        return False
-
-    def _decides_view(self, app: Any, request: Any, view: Any) -> bool:
-        """Whether the view's own limits can be decided with those before it, in one round trip: only if nothing that
-        may set what their functions look at comes between, neither a hook nor another decorator."""
-        plain = view if on_quart(app) else hand(view)
-        if view is None or plain not in self._wrappers:
-            return False
-        rule: Any = request.url_rule
-        if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
-            return False  # answered without the view
-        hooks = app.before_request_funcs if hasattr(request, "get_data") else app.before_websocket_funcs
-        last = [hook for name in (None, *reversed(request.blueprints)) for hook in hooks.get(name, ())][-1:]
-        return bool(last) and last[0] in self._wrappers
-
-    # -- responses ------------------------------------------------------------------------------------------------
-
-    async def _after(self, response: Any) -> Any:
-        here = self._here()
-        if here is None:
-            return response
-        _, request, state = here
-        context = context_of(self, request)
-        if context.conditional:
-            try:
-                await deduct(state, context, response)
-            except Exception:
-                if not state.swallow_errors:
-                    raise
-                self.logger.exception("Failed to deduct rate limit. Swallowing error")
-        return self._tell(response)
-
-    def _tell(self, response: Any) -> Any:
-        here = self._here()
-        if here is not None and here[2].headers:
-            shown = context_of(self, here[1]).view_rate_limit
-            if shown is not None:
-                add_headers(response, shown, here[2].headers, here[2].retry_after)
-        return response
-
-
-def _unseen(limits: Iterable[RuntimeLimit], context: RequestContext) -> list[RuntimeLimit]:
-    """Those that no earlier check of this request has counted."""
-    new: list[RuntimeLimit] = []
-    for limit in limits:
-        if limit not in context.seen:
-            context.seen.append(limit)
-            new.append(limit)
-    return new
+        :param key_func: whose requests are counted together; by default all.
+        :param queue: how many may wait, in each process.
+        :param wait_s: how many seconds they wait at most.
+        :param scope: a name to count by; by default that of what is decorated.
+        :param exempt_when: returns whether a request needs no slot.
+        :param across_processes: count in Redis, where a process that crashes loses its slots after ``lease_s`` seconds.
+        :param retry_after_s: of the answer.
+        :param on_storage_error: without Redis, count in this process (``"memory"``), ``"allow"``, ``"deny"`` or
+            ``"raise"``.
+        :raises ConfigError: if a number is wrong.
+        """
+        given = {name: value for name, value in locals().items() if name not in ("self", "limit")}
+        return ConcurrencyLimit(self, limit, **given)
