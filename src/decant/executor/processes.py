@@ -1,0 +1,184 @@
+"""Jobs in processes: each worker has a thread here that feeds it, and replaces it when it was killed."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
+from queue import SimpleQueue
+from typing import Any
+from weakref import WeakMethod
+
+from ..errors import DecantError
+from . import child
+from .futures import logger
+from .pool import Job
+
+__all__ = ["ProcessRunner", "WorkerDied", "run_chunk"]
+
+_JOIN_S = 5.0
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+Message = tuple[Job, Callable[[], None]] | None
+
+
+class WorkerDied(DecantError, BrokenProcessPool):
+    """The worker process ended in the middle of this job: killed, out of memory, or a crash.
+
+    Other jobs are not affected, and the worker is replaced.
+    """
+
+
+class _JobTraceback(Exception):
+    """The cause of an error from another process: its traceback, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def run_chunk(function: Callable[..., Any], items: list[tuple[Any, ...]]) -> list[Any]:
+    """Call it once per tuple of arguments: several calls in one message to a process."""
+    return [child.called(partial(function, *arguments)) for arguments in items]
+
+
+class _Worker:
+    """One process at most, started for its first job, and the thread that waits for it."""
+
+    def __init__(self, number: int, free: Callable[[_Worker], None]) -> None:
+        self.number, self.free = number, free
+        self.mailbox: SimpleQueue[Message] = SimpleQueue()
+        self._process: Any = None
+        self._pipe: Connection | None = None
+        threading.Thread(target=self._serve, name=f"decant-executor-{number}", daemon=True).start()
+
+    def _serve(self) -> None:
+        while self._one(self.mailbox.get()):
+            pass
+        self._end()
+
+    def _one(self, message: Message) -> bool:
+        if message is None:
+            return False
+        job, ended = message
+        try:
+            value = self._call(job.work)
+        except BaseException as error:  # belongs to who asks for the result
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(value)
+        self.free(self)
+        ended()
+        return True
+
+    def _call(self, function: Callable[[], Any]) -> Any:
+        work = bytes(ForkingPickler.dumps(function))
+        pipe = self._ready()
+        try:
+            pipe.send_bytes(work)
+            wait([pipe, self._process.sentinel])
+            answer = pipe.recv_bytes() if pipe.poll() else None
+        except (EOFError, OSError):
+            answer = None
+        if answer is None:
+            raise WorkerDied(f"the worker process {self._process.pid} {self._end()} in the middle of a job")
+        value, error, text = pickle.loads(answer)  # from our own child  # noqa: S301
+        if error is not None:
+            raise error from _JobTraceback(text)
+        return value
+
+    def _ready(self) -> Connection:
+        if self._pipe is not None and self._process.is_alive():
+            return self._pipe
+        if self._process is not None:
+            logger.warning("the idle worker process %s %s: it is replaced", self._process.pid, self._end())
+        context: Any = multiprocessing.get_context(_METHOD)
+        pipe: Connection
+        pipe, other = context.Pipe()
+        self._process = context.Process(target=child.main, args=(other,), name=f"decant-executor-{self.number}")
+        try:
+            self._process.start()
+        except BaseException:
+            self._process = None
+            pipe.close()
+            raise
+        finally:
+            other.close()
+        self._pipe = pipe
+        return pipe
+
+    def _end(self) -> str:
+        """End the process; how it ended, in words."""
+        process, pipe = self._process, self._pipe
+        self._process = self._pipe = None
+        if pipe is not None:
+            pipe.close()
+        if process is None:
+            return ""
+        process.join(_JOIN_S)  # without a pipe it ends
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        code = process.exitcode
+        process.close()
+        if code >= 0:
+            return f"ended with status {code}"
+        return f"was killed by {signal.Signals(-code).name}"
+
+    def kill(self) -> None:
+        with suppress(AttributeError, ValueError):  # it has none, or has ended
+            self._process.kill()
+
+
+class ProcessRunner:
+    """Runs functions in at most ``size`` processes, which are started by forkserver or spawn, never forked from here.
+
+    ``job.work`` is the function, without arguments; it has no context.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self._pid = size, os.getpid()
+        self._lock = threading.Lock()
+        self._workers: list[_Worker] = []
+        self._idle: list[_Worker] = []
+        ending = WeakMethod(self._at_exit)
+        atexit.register(lambda: (end := ending()) and end())
+
+    def start(self, job: Job, ended: Callable[[], None]) -> None:
+        """As :meth:`Runner.start`."""
+        with self._lock:
+            if self._pid != os.getpid():  # a forked child has none of its parent's threads
+                self._workers, self._idle, self._pid = [], [], os.getpid()
+            if not self._idle:
+                self._idle.append(_Worker(len(self._workers), self._free))
+                self._workers.append(self._idle[-1])
+            worker = self._idle.pop()
+        worker.mailbox.put((job, ended))
+
+    def _free(self, worker: _Worker) -> None:
+        with self._lock:
+            if worker in self._workers:
+                self._idle.append(worker)
+
+    def stop(self) -> None:
+        """Kill the processes: their jobs fail."""
+        for worker in tuple(self._workers):
+            worker.kill()
+
+    def close(self) -> None:
+        """Let the processes end; others are started if jobs come again."""
+        with self._lock:
+            workers, self._workers, self._idle = self._workers, [], []
+        for worker in workers:
+            worker.mailbox.put(None)
+
+    def _at_exit(self) -> None:
+        if self._pid == os.getpid():
+            self.stop()
