@@ -193,7 +193,9 @@ class Checks:
         """Whether the view's own limits can be decided with those before it, in one round trip: only if nothing that
         may set what their functions look at comes between, neither a hook nor another decorator."""
         app, request, _ = here
-        if view is None or (view if on_quart(app) else hand(view)) not in self._known:
+        if view is None or view is not app.view_functions.get(request.endpoint):
+            return False
+        if (view if on_quart(app) else hand(view)) not in self._known:
             return False
         rule: Any = request.url_rule
         if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):

@@ -203,8 +203,9 @@ def _storage(options: Options, app: Any) -> Any:
         )
         uri = "memory://"
     if uri is not None and (not isinstance(uri, str) or "://" not in uri):
-        raise ConfigError(ConfigVars.STORAGE_URI, uri, "redis://…, memory://, or another storage of `limits`")
+        raise LimiterConfigError(ConfigVars.STORAGE_URI, uri, "redis://…, memory://, or another storage of `limits`")
     try:
         return open_storage(app, uri, given)
     except ConfigError as error:
-        raise LimiterConfigError(error.key, error.value, error.allowed) from error
+        key = ConfigVars.STORAGE_URI if error.key == "url" else error.key
+        raise LimiterConfigError(key, error.value, error.allowed) from error

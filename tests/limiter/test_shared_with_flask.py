@@ -1,0 +1,1 @@
+"""One Redis for a Flask half and a Quart half."""
