@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from copy import copy
 from dataclasses import dataclass, field
@@ -120,11 +120,13 @@ class Call:
             self.tags = await self._find_tags()
             forced = await self._asked(self.rules.forced_update, *self.args, **self.kwargs)
             if not forced:
-                value = await self.lookup(self.cache.get)
+                value = await self.lookup(self.cache)
         except Exception as error:
             self.failed(error)
             return await self.finished(await self.compute(), stored=False)
         self.was_hit = value is not _MISS
+        if self.was_hit and self.app.debug:
+            logger.info("Cache used for key: %s", self.key)
         LOOKUPS.inc(kind=self.kind, result="miss" if value is _MISS else "stale" if self._is_past() else "hit")
         if self.state.settings.enable_signals:
             await self.announced(value is not _MISS)
@@ -154,15 +156,15 @@ class Call:
     def _is_past(self) -> bool:
         return self.entry is not None and self.entry.left_s(time.time()) <= 0
 
-    async def lookup(self, get: Callable[[str], Awaitable[Any]]) -> Any:
+    async def lookup(self, place: Any) -> Any:
         """What is stored, or ``_MISS``; ``self.entry`` has its dates, if it has some."""
         self.entry = None
         versions: Mapping[str, str | None] = {}
         if self.tags:
-            value, versions = await asyncio.gather(get(self.key), self.state.tag_versions(self.tags))
+            value, versions = await asyncio.gather(place.get(self.key), self.state.tag_versions(self.tags))
         else:
-            value = await get(self.key)
-        if value is None and not (self.rules.cache_none and await self.cache.has(self.key)):
+            value = await place.get(self.key)
+        if value is None and not (self.rules.cache_none and await place.has(self.key)):
             return _MISS
         if isinstance(value, Entry):
             if dict(value.tags) != versions or None in versions.values():
@@ -188,7 +190,7 @@ class Call:
         return value
 
     async def _there(self) -> bool:
-        return await self.lookup(self.state.backend.get) is not _MISS
+        return await self.lookup(self.state.backend) is not _MISS
 
     # -- misses ------------------------------------------------------------------------------------------------
 
@@ -236,7 +238,7 @@ class Call:
         if self.down:
             return _MISS
         try:
-            return await self.lookup(self.cache.get)
+            return await self.lookup(self.cache)
         except Exception as error:
             self.failed(error)
             return _MISS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from ..bridge import wait
 from ..context import current_app, has_app, on_quart
@@ -14,7 +14,7 @@ from .jinja2ext import JINJA_CACHE_ATTR_NAME, CacheExtension
 from .memoized import MemoizeRules, Versions, memoize
 from .settings import Settings, make_backend, settings_from
 from .state import State
-from .utils import QueryArgs, Timeout, get_arg_names
+from .utils import QueryArgs, Timeout, get_arg_names, source_of
 from .views import ViewRules, cached
 
 __all__ = ["Cache"]
@@ -45,6 +45,7 @@ class Cache:
         self.config = config
         self.versions = Versions(self)
         self._states: WeakKeyDictionary[Any, State] = WeakKeyDictionary()
+        self._functions: WeakSet[Any] = WeakSet()
         if app is not None:
             self.init_app(app)
 
@@ -68,11 +69,21 @@ class Cache:
         shown = self if of_quart else faced(self)
         self._states[app] = State(app, settings, backend, shown)
         app.extensions.setdefault("cache", {})[shown] = backend if of_quart else faced(backend)
+        if settings.source_check:
+            for function in self._functions:
+                source_of(function)
         if self.with_jinja2_ext:
             setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
             app.jinja_env.add_extension(CacheExtension)
         if of_quart:
             app.after_serving(backend.aclose)
+
+    def decorates(self, f: Function, source_check: bool | None) -> None:
+        """Note a function; its source is read now if it is needed, not when a request comes."""
+        self._functions.add(f)
+        configured = any(state.settings.source_check for state in self._states.values())
+        if configured if source_check is None else source_check:
+            source_of(f)
 
     # -- where we are ------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from ..faces import called
 from .serializers import MsgpackSerializer
 from .settings import Settings
 
-__all__ = ["has_identity", "session_changed", "user_key"]
+__all__ = ["has_identity", "session_now", "user_key"]
 
 _encode = MsgpackSerializer().dumps
 
@@ -28,10 +28,10 @@ def _session() -> Any:
     return session if session is not None else {}
 
 
-def session_changed() -> bool:
-    """Whether the view has put something into the session, which so will set a cookie."""
+def session_now() -> tuple[dict[str, Any], bool]:
+    """What the session holds, and whether it says of itself that it was changed: compared before and after a view."""
     session = _session()
-    return bool(session) and bool(getattr(session, "modified", True))
+    return dict(session), bool(vars(session).get("modified")) if hasattr(session, "__dict__") else False
 
 
 async def user_key(settings: Settings, per_user: Any) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from . import signals
 from .calls import Call, Rules
 from .responses import freeze, thaw
-from .utils import Timeout, function_namespace, get_arg_default, get_arg_names, get_id
+from .utils import Timeout, function_namespace, get_arg_default, get_arg_names, get_id, source_of
 
 if TYPE_CHECKING:
     from .extension import Cache
@@ -89,7 +89,7 @@ class Keys:
         hashed = (rules.hash_method or settings.hash_method)()
         hashed.update(f"{name}{given}{named}".encode())
         if settings.source_check if rules.source_check is None else rules.source_check:
-            hashed.update(inspect.getsource(f).encode())
+            hashed.update(source_of(f))
         return base64.b64encode(hashed.digest())[:16].decode() + version
 
 
@@ -168,6 +168,7 @@ def memoize(cache: Cache, timeout: Any, rules: MemoizeRules) -> Callable[[Callab
             return await call.run()
 
         made = cast(Any, decorated)
+        cache.decorates(f, rules.source_check)
         keys.timeout = lambda: made.cache_timeout
         made.uncached = f
         made.cache_timeout = timeout

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
+from weakref import WeakKeyDictionary
 
 from werkzeug.datastructures import MultiDict
 
@@ -22,6 +23,7 @@ __all__ = [
     "make_template_fragment_key",
     "normalize_timeout",
     "query_args_as_pairs",
+    "source_of",
     "wants_args",
     "wants_extra_args",
 ]
@@ -57,6 +59,17 @@ def _positional(f: Callable[..., Any]) -> int:
     return sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in _parameters(f))
 
 
+_sources: Final[WeakKeyDictionary[Any, bytes]] = WeakKeyDictionary()
+
+
+def source_of(f: Callable[..., Any]) -> bytes:
+    """The source of a function, read from its file once: best before requests are served, since that blocks."""
+    f = inspect.unwrap(f)
+    if f not in _sources:
+        _sources[f] = inspect.getsource(f).encode()
+    return _sources[f]
+
+
 def wants_args(f: Callable[..., Any]) -> bool:
     """Whether it takes arguments, other than keyword-only ones."""
     return _positional(f) > 0
@@ -81,7 +94,7 @@ def get_arg_default(f: Callable[..., Any], position: int) -> Any:
 def get_id(obj: Any) -> str:
     """What an instance is called in keys: ``__caching_id__()`` if it has that, else its ``repr``."""
     own = getattr(obj, "__caching_id__", None)
-    return repr(obj) if own is None else str(own())
+    return repr(obj) if own is None or inspect.isclass(obj) else str(own())
 
 
 def function_namespace(f: Callable[..., Any], args: Any = None) -> tuple[str, str | None]:

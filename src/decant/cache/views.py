@@ -19,7 +19,7 @@ from ..faces import called
 from . import signals
 from .calls import Call, Rules
 from .entries import StoredError, StoredResponse
-from .identity import has_identity, session_changed, user_key
+from .identity import has_identity, session_now, user_key
 from .responses import (
     Uncacheable,
     add_vary,
@@ -32,7 +32,7 @@ from .responses import (
     ttl_of,
     with_headers,
 )
-from .utils import QueryArgs, get_arg_names, query_args_as_pairs
+from .utils import QueryArgs, get_arg_names, query_args_as_pairs, source_of
 
 if TYPE_CHECKING:
     from .extension import Cache
@@ -81,6 +81,7 @@ class ViewCall(Call):
     rules: ViewRules
     decorated: Any = None
     user: str | None = None
+    session: Any = None
 
     # -- keys --------------------------------------------------------------------------------------------------
 
@@ -117,6 +118,8 @@ class ViewCall(Call):
             return True
         if not self._is_view():
             return False
+        if not self._ignores_identity():
+            self.session = session_now()
         if self.rules.per_user:
             self.user = await user_key(self.state.settings, self.rules.per_user)
             if self.user is None:
@@ -147,7 +150,7 @@ class ViewCall(Call):
 
     async def packed(self, value: Any) -> tuple[Any, float | None]:
         asked_s = ttl_of(value)
-        if self._is_view() and not self._ignores_identity() and (sets_cookie(value) or session_changed()):
+        if self._is_view() and not self._ignores_identity() and (sets_cookie(value) or session_now() != self.session):
             raise Uncacheable("the response sets a cookie")
         if self.rules.responds and not isinstance(value, HTTPException):
             value = await made_response(value)
@@ -188,29 +191,27 @@ class ViewCall(Call):
         await self.state.send(signal, cache_key=self.key, args=self.args, kwargs=dict(self.kwargs))
 
     async def run(self) -> Any:
-        if self.rules.response_hit_indication and has_request():
-            self._indicate()
+        if self._is_view() and (
+            self.rules.response_hit_indication or self.rules.per_user or not self._ignores_identity()
+        ):
+            self._after_request()
         return await super().run()
 
-    def _indicate(self) -> None:
-        async def indicated(response: Any) -> Any:
-            if self.was_hit:
-                response.headers["hit_cache"] = "True"
-            return response
+    def _after_request(self) -> None:
+        async def changed(response: Any) -> Any:
+            return self._with_headers(response)
 
         if self.state.of_quart:
-            quart.after_this_request(indicated)
+            quart.after_this_request(changed)
         else:
-            flask.after_this_request(_sync(self))
+            flask.after_this_request(self._with_headers)
 
-
-def _sync(call: ViewCall) -> Callable[[Any], Any]:
-    def indicated(response: Any) -> Any:
-        if call.was_hit:
+    def _with_headers(self, response: Any) -> Any:
+        if self.was_hit and self.rules.response_hit_indication:
             response.headers["hit_cache"] = "True"
+        if self.rules.per_user or not self._ignores_identity():
+            add_vary(response.headers, ["Cookie"])  # caches on the way must tell users apart as well
         return response
-
-    return indicated
 
 
 class Keys:
@@ -250,7 +251,7 @@ class Keys:
         settings = self.cache.settings_here()
         make = self.rules.hash_method or settings.hash_method
         checks = settings.source_check if self.rules.source_check is None else self.rules.source_check
-        source = inspect.getsource(self.f).encode() if checks else b""
+        source = source_of(self.f) if checks else b""
         if self.rules.query_string:
             pairs = current_request().args.items(multi=True) if query_args is None else query_args_as_pairs(query_args)
             hashed = make(str(tuple(sorted(pairs))).encode())
@@ -270,6 +271,7 @@ def cached(cache: Cache, timeout: Any, rules: ViewRules) -> Callable[[Callable[.
             return await call.run()
 
         made = cast(Any, decorated)
+        cache.decorates(f, rules.source_check)
         made.uncached = f
         made.cache_timeout = timeout
         made.make_cache_key = Keys(cache, f, rules)

@@ -1,0 +1,145 @@
+"""Caches over every backend that there is, and servers of the tests' own."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blockbuster import BlockBuster
+
+from decant import Quart
+from decant.cache import Cache
+from decant.testing import Client
+from tests.valkey import Server, running
+
+BACKENDS = ("SimpleCache", "FileSystemCache", "RedisCache", "MemcachedCache")
+
+
+class Memcached:
+    """A memcached process on a free loopback port; its methods block."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        program = shutil.which("memcached")
+        assert program is not None
+        self.process = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-u", "nobody"])
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+        raise TimeoutError("memcached did not start")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def memcached() -> Iterator[Memcached]:
+    if shutil.which("memcached") is None:
+        pytest.skip("NOT TESTED: MemcachedCache, because no memcached is installed: apt-get install memcached")
+    server = Memcached()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A Valkey of the test's own, to be killed and frozen."""
+    with running(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(params=BACKENDS)
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The configuration of one backend after the other, of an empty place."""
+    kind = request.param
+    config: dict[str, Any] = {"CACHE_TYPE": kind}
+    if kind == "RedisCache":
+        config |= {"CACHE_REDIS_URL": request.getfixturevalue("redis_url"), "REDIS_DEADLINE_S": 5.0}
+    elif kind == "MemcachedCache":
+        port = request.getfixturevalue("memcached").port
+        prefix = f"{tmp_path.name}{time.monotonic_ns()}:"
+        config |= {"CACHE_MEMCACHED_SERVERS": [f"127.0.0.1:{port}"], "CACHE_KEY_PREFIX": prefix}
+        config |= {"CACHE_OPTIONS": {"deadline_s": 5.0}}
+    elif kind == "FileSystemCache":
+        config |= {"CACHE_DIR": str(tmp_path / "cache")}
+    return config
+
+
+Make = Callable[..., tuple[Quart, Cache]]
+
+
+@pytest.fixture
+def make(no_blocking: BlockBuster) -> Iterator[Make]:
+    """Make an application and its cache: ``make(config, CACHE_…=…)``. That may block, as before a server's loop."""
+    apps: list[Quart] = []
+
+    def made(config: dict[str, Any], kind: type[Cache] = Cache, **more: Any) -> tuple[Quart, Cache]:
+        no_blocking.deactivate()
+        try:
+            app = Quart("test_app")
+            app.test_client_class = Client
+            app.secret_key = "for tests"
+            app.config.update({**config, **more})
+            cache = kind(app)
+        finally:
+            no_blocking.activate()
+        apps.append(app)
+        return app, cache
+
+    yield made
+    for app in apps:
+        app.workers.close()
+
+
+@pytest.fixture
+async def simple(make: Make) -> tuple[Quart, Cache]:
+    """An application with a cache in memory."""
+    return make({"CACHE_TYPE": "SimpleCache"})
+
+
+@pytest.fixture
+async def cache(make: Make, config: dict[str, Any]) -> AsyncIterator[Cache]:
+    """A cache over each backend, within its application's context."""
+    app, cache = make(config)
+    async with app.app_context():
+        yield cache
+        await cache.cache.aclose()
+
+
+class Counter:
+    """Counts calls, and waits as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self) -> int:
+        self.calls += 1
+        number = self.calls
+        await self.gate.wait()
+        return number
+
+
+@pytest.fixture
+async def counter() -> Counter:
+    return Counter()

@@ -1,0 +1,201 @@
+"""One computation for many misses at once: in a process, in its threads, and in several processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decant import Quart
+from decant.cache import Cache
+from decant.cache.backends.base import BaseCache
+
+from .conftest import Counter, Make
+
+Pair = tuple[Quart, Cache]
+WORKER = Path(__file__).parent / "flight_worker.py"
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("kind", ["cached", "memoize"])
+async def test_a_thousand_misses_in_one_process_compute_once(cache: Cache, counter: Counter, kind: str) -> None:
+    decorate = cache.cached(key_prefix="k") if kind == "cached" else cache.memoize()
+
+    @decorate
+    async def f() -> list[int]:
+        return [await counter()]
+
+    counter.gate.clear()
+    calls = [asyncio.create_task(f()) for _ in range(1000)]
+    await until(lambda: counter.calls)
+    await asyncio.sleep(0.02)
+    counter.gate.set()
+    answers = await asyncio.gather(*calls)
+    assert counter.calls == 1
+    assert answers == [[1]] * 1000
+    answers[0].append(2)
+    assert answers[1] == [1], "each has a value of its own"
+
+
+async def test_it_can_be_switched_off(make: Make, counter: Counter) -> None:
+    for configured, option in ((False, None), (True, False)):
+        counter.calls = 0
+        app, cache = make({"CACHE_TYPE": "SimpleCache"}, CACHE_SINGLE_FLIGHT=configured)
+        f = cache.cached(key_prefix="k", single_flight=option)(counter.__call__)
+        async with app.app_context():
+            counter.gate.clear()
+            calls = [asyncio.create_task(f()) for _ in range(5)]
+            await until(lambda: counter.calls == 5)
+            counter.gate.set()
+            await asyncio.gather(*calls)
+
+
+async def test_if_the_one_that_computes_is_cancelled_another_does(cache: Cache, counter: Counter) -> None:
+    """A client that goes away takes nobody along, and the lock goes to the next at once."""
+    f = cache.cached(key_prefix="k")(counter.__call__)
+    counter.gate.clear()
+    calls = [asyncio.create_task(f()) for _ in range(20)]
+    await until(lambda: counter.calls)
+    calls[0].cancel()
+    started = time.monotonic()
+    await until(lambda: counter.calls == 2)
+    assert time.monotonic() - started < 2, "not only when the lease ends"
+    counter.gate.set()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert answers[1:] == [2] * 19
+
+
+async def test_if_it_fails_those_who_wait_compute_at_once_and_side_by_side(cache: Cache) -> None:
+    """An error is each caller's own; there is no queue of failures."""
+    running: list[int] = []
+
+    @cache.cached(key_prefix="k")
+    async def f() -> None:
+        running.append(1)
+        await asyncio.sleep(0.1)
+        raise LookupError(f"number {len(running)}")
+
+    started = time.monotonic()
+    answers = await asyncio.gather(*(f() for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(answer, LookupError) for answer in answers)
+    assert time.monotonic() - started < 1
+    assert len(running) == 20
+
+
+async def test_what_is_not_cacheable_is_not_queued_for(simple: Pair) -> None:
+    """After the first such answer, calls run side by side from their beginning."""
+    app, cache = simple
+    at_once, most = 0, 0
+
+    @cache.cached(key_prefix="k", response_filter=lambda value: False)
+    async def f() -> int:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.01)
+        at_once -= 1
+        return 1
+
+    async with app.app_context():
+        await f()
+        await asyncio.gather(*(f() for _ in range(10)))
+    assert most == 10
+
+
+async def test_a_crashed_holder_of_the_lock_is_waited_for_no_longer_than_its_lease(make: Make, config: Any) -> None:
+    app, cache = make(config, CACHE_LOCK_TIMEOUT=1.0)
+    f = cache.cached(key_prefix="k")(lambda: 1)
+    async with app.app_context():
+        backend: BaseCache = cache.cache
+        assert await backend.lock("_decant_flight_k", "of a process that was killed", 1.0)
+        started = time.monotonic()
+        assert await f() == 1
+        assert 0.3 < time.monotonic() - started < 4
+        await backend.aclose()
+
+
+async def test_a_living_holder_keeps_its_lock_past_the_lease(make: Make, redis_url: str, counter: Counter) -> None:
+    """Two processes, here two applications with a cache each, and a computation of three leases: one computes."""
+    config: dict[str, Any] = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url}
+    config |= {"CACHE_LOCK_TIMEOUT": 0.3, "REDIS_DEADLINE_S": 5.0}
+
+    async def call(app: Quart, cache: Cache) -> int:
+        f = cache.cached(key_prefix="k")(counter.__call__)
+        async with app.app_context():
+            return await f()
+
+    counter.gate.clear()
+    calls = [asyncio.create_task(call(*make(config))) for _ in range(2)]
+    await until(lambda: counter.calls)
+    await asyncio.sleep(1.0)
+    counter.gate.set()
+    assert await asyncio.gather(*calls) == [1, 1]
+
+
+def start(url: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(WORKER), url, *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("kind", ["cached", "memoize"])
+def test_a_thousand_misses_in_four_processes_compute_once(redis_url: str, kind: str) -> None:
+    """Real processes, 250 calls in each at the same moment, one Redis: one computation."""
+    workers = [start(redis_url, kind, "250", "0.3") for _ in range(4)]
+    try:
+        for worker in workers:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        results = [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert sum(result["computed"] for result in results) == 1
+    assert {tuple(result["values"]) for result in results} == {(results[0]["values"][0],)}
+    assert sum(result["answers"] for result in results) == 1000
+
+
+def test_a_killed_process_holds_up_the_others_for_one_lease_only(redis_url: str) -> None:
+    """kill -9 in the midst of a computation; another process takes over."""
+    first = start(redis_url, "cached", "1", "60")
+    second = None
+    try:
+        assert first.stdout is not None
+        assert first.stdin is not None
+        assert first.stdout.readline() == "ready\n"
+        first.stdin.write("go\n")
+        first.stdin.flush()
+        assert first.stdout.readline() == "computing\n"
+        second = start(redis_url, "cached", "5", "0")
+        assert second.stdout is not None
+        assert second.stdin is not None
+        assert second.stdout.readline() == "ready\n"
+        first.send_signal(signal.SIGKILL)
+        started = time.monotonic()
+        second.stdin.write("go\n")
+        second.stdin.flush()
+        assert second.stdout.readline() == "computing\n"
+        assert json.loads(second.communicate(timeout=30)[0])["computed"] == 1
+        assert time.monotonic() - started < 5
+    finally:
+        for worker in (first, second):
+            if worker is not None:
+                worker.kill()
+                worker.communicate()
