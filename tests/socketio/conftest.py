@@ -25,7 +25,7 @@ def of_the_client(no_blocking: BlockBuster) -> None:
 
 
 def make_app(name: str = "app", **config: Any) -> Quart:
-    app = Quart(name)
+    app = Quart(name, root_path="/", instance_path="/instance")  # so that they are not looked for
     app.secret_key = "socketio"
     app.config.update(TESTING=True, **config)
     return app
