@@ -22,6 +22,7 @@ from .files import send_from_directory
 from .handlers import Workers, iscoroutinefunction, number
 from .incoming import Request, Websocket
 from .response import IterableBody, Response, StepsInThreads
+from .stopping import Connections
 from .versions import takes_context
 
 __all__ = ["Quart"]
@@ -52,6 +53,9 @@ class Quart(quart.Quart):
     - ``SYNC_MAX_QUEUED``: how many calls may wait for one of them, 1,000; one more is answered with 503.
     - ``SYNC_HANDLERS``: ``"threads"``, or ``"loop"`` where none of them blocks (:func:`decant.quart.on_loop`).
     - ``TEARDOWN_TIMEOUT``: seconds that a cancelled handler and its teardown may take, 10.
+    - ``SHUTDOWN_TIMEOUT``: seconds that requests and streams may go on after the server has begun to stop, 5.
+    - ``WEBSOCKET_UNREAD_TIMEOUT``: seconds that 256 KiB of a WebSocket's messages may wait for its handler, 60; or
+      ``None``: for ever.
     - ``FLASK_COMPAT``: take Flask's way where Flask and Quart contradict each other, ``True``.
     """
 
@@ -66,16 +70,19 @@ class Quart(quart.Quart):
         {
             **quart.Quart.default_config,
             "FLASK_COMPAT": True,
+            "SHUTDOWN_TIMEOUT": 5,
             "SYNC_HANDLERS": "threads",
             "SYNC_MAX_QUEUED": 1_000,
             "SYNC_WORKERS": 40,
             "TEARDOWN_TIMEOUT": 10,
+            "WEBSOCKET_UNREAD_TIMEOUT": 60,
         }
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.workers = Workers(self.config)
+        self.connections = Connections()
         self._background = BackgroundTasks(self.background_tasks)
         self.cli = AppGroup(app=self)
         self.cli.name = self.name
@@ -209,14 +216,20 @@ class Quart(quart.Quart):
         :raises RuntimeError: if the event loop starts tasks eagerly.
         """
         refuse_eager_tasks(asyncio.get_running_loop())
-        number(self.config, "TEARDOWN_TIMEOUT", 0, (int, float))
+        for key in ("TEARDOWN_TIMEOUT", "SHUTDOWN_TIMEOUT"):
+            number(self.config, key, 0, (int, float))
+        if self.config["WEBSOCKET_UNREAD_TIMEOUT"] is not None:
+            number(self.config, "WEBSOCKET_UNREAD_TIMEOUT", 0, (int, float))
+        self.connections.begin(self.config["SHUTDOWN_TIMEOUT"])
         self.workers.report(self.name)
         current_threads.set(self.threads)
         await bridged(super().startup())
 
     async def shutdown(self) -> None:
-        """As Quart's, in the bridge, after the background tasks have ended or ``BACKGROUND_TASK_SHUTDOWN_TIMEOUT``."""
+        """As Quart's, in the bridge, after what is served has ended or ``SHUTDOWN_TIMEOUT``, and the background tasks
+        have ended or ``BACKGROUND_TASK_SHUTDOWN_TIMEOUT``."""
         self.shutdown_event.set()
+        await self.connections.stop()
         await self._background.drain(self.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"])
         await bridged(super().shutdown())
         self.workers.close()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
 
 from ..bridge import current_threads
+from .backlog import Backlog
 from .body import Body
 from .exchange import Exchange
 from .versions import ClientDisconnected
@@ -22,7 +25,10 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+logger = logging.getLogger("decant.quart")
 _LINGER_S = 5.0
+_CLOSE_S = 1.0
+_GOING_AWAY, _POLICY = 1001, 1008  # RFC 6455, section 7.4.1
 ELSEWHERE = "decant.elsewhere"
 """In the scope of a request that is not below its mount path."""
 
@@ -39,7 +45,36 @@ def mounted(scope: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {**scope, "path": f"{root}/", ELSEWHERE: path != root}
 
 
-class HTTPConnection(ASGIHTTPConnection):
+class _Stoppable:
+    """A connection that the application can end as its client could: by a message that says that it has gone."""
+
+    app: Quart
+    _messages: asyncio.Task[Any] | None = None
+    _stopped = False
+
+    def stop(self) -> None:
+        """Cancel the handler, which is torn down as if the client had gone away."""
+        if not self._stopped and self._messages is not None:
+            self._stopped = True
+            self._messages.cancel()
+
+    async def _until_stopped(self, handle: Callable[[Receive], Awaitable[None]], receive: Receive) -> bool:
+        """Handle messages; ``True`` if that has been stopped."""
+        self._messages = task = asyncio.current_task()
+        assert task is not None
+        self.app.connections.add(self)  # type: ignore[arg-type]
+        try:
+            await handle(receive)
+        except asyncio.CancelledError:
+            if not self._stopped or task.uncancel():
+                raise
+            return True
+        finally:
+            self._messages = None
+        return False
+
+
+class HTTPConnection(_Stoppable, ASGIHTTPConnection):
     """Runs a request in the bridge, shields its teardown and bounds its body.
 
     Follows ``quart.asgi.ASGIHTTPConnection``; both versions' ``handle_request`` and ``handle_messages`` are extended.
@@ -55,12 +90,17 @@ class HTTPConnection(ASGIHTTPConnection):
         try:
             await super().__call__(receive, send)
         finally:
+            self.app.connections.discard(self)
             self.exchange.cancel()  # Quart 0.22 leaves its handler running where the server cancels this call
 
     async def handle_messages(self, request: Any, receive: Any, *rest: Any) -> None:
+        def handle(receive: Any) -> Any:
+            return super(HTTPConnection, self).handle_messages(request, receive, *rest)
+
         if isinstance(request.body, Body):
             receive = _at_the_readers_pace(request.body, receive)
-        await super().handle_messages(request, receive, *rest)
+        if await self._until_stopped(handle, receive):
+            await handle(_saying({"type": "http.disconnect"}))
 
     async def handle_request(self, request: Any, send: Any) -> None:
         current_threads.set(self.app.threads)
@@ -78,21 +118,74 @@ class HTTPConnection(ASGIHTTPConnection):
             await self.exchange.close(None)
 
 
-class WebsocketConnection(ASGIWebsocketConnection):
-    """Runs a WebSocket in the bridge, shields its teardown and keeps the code that the client closed it with."""
+class WebsocketConnection(_Stoppable, ASGIWebsocketConnection):
+    """Runs a WebSocket in the bridge, shields its teardown and keeps the code that the client closed it with.
+
+    It is closed with 1001 when the server stops, and with 1008 when its handler leaves too much unread for too long.
+    """
 
     app: Quart
 
     def __init__(self, app: Quart, scope: Any) -> None:
         super().__init__(app, mounted(scope))  # type: ignore[arg-type]
         self.exchange = Exchange(self.scope, app.config["TEARDOWN_TIMEOUT"])  # type: ignore[arg-type]
+        self.exchange.backlog = self.backlog = Backlog()
+        self._ended: int | None = None
 
     async def __call__(self, receive: Any, send: Any) -> None:
+        self._send = send
         try:
-            noting: Any = _noting_the_close(self.exchange, receive)
-            await super().__call__(noting, send)
+            await super().__call__(receive, self._send_unless_ended)  # type: ignore[arg-type]
         finally:
+            self.app.connections.discard(self)
             self.exchange.cancel()
+
+    async def _send_unless_ended(self, message: Message) -> None:
+        if self._ended is None:
+            await self._send(message)
+
+    async def handle_messages(self, *args: Any) -> None:
+        """Quart 0.22 gives ``receive``; 0.23 the WebSocket, ``receive`` and the handler's task."""
+        before, after = (args[:1], args[2:]) if len(args) > 1 else ((), ())
+
+        def handle(receive: Any) -> Any:
+            return super(WebsocketConnection, self).handle_messages(*before, receive, *after)  # type: ignore[call-arg]
+
+        if await self._until_stopped(handle, self._at_the_readers_pace(args[len(before)])):
+            await self._end(_GOING_AWAY, "the server stops")
+            await handle(_saying(self._disconnect()))
+
+    def _at_the_readers_pace(self, receive: Receive) -> Receive:
+        async def paced() -> Message:
+            limit_s = self.app.config["WEBSOCKET_UNREAD_TIMEOUT"]
+            try:
+                await self.backlog.room(limit_s)
+            except TimeoutError:
+                logger.warning("A WebSocket's messages were not read for %s s: %s", limit_s, self.scope["path"])
+                await self._end(_POLICY, "too many messages are waiting")
+                return self._disconnect()
+            message = await receive()
+            if message["type"] == "websocket.receive":
+                self.backlog.add(message.get("bytes") or message["text"])
+            elif message["type"] == "websocket.disconnect":
+                self._note(message.get("code", 1005), message.get("reason") or "")
+            return message
+
+        return paced
+
+    async def _end(self, code: int, reason: str) -> None:
+        """Close it; what the handler sends from now on goes nowhere."""
+        self._ended = code
+        self._note(code, reason)
+        with suppress(OSError, TimeoutError):  # it has gone, or reads nothing
+            async with asyncio.timeout(_CLOSE_S):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    def _disconnect(self) -> Message:
+        return {"type": "websocket.disconnect", "code": self._ended}
+
+    def _note(self, code: int, reason: str) -> None:
+        self.exchange.close_code, self.exchange.close_reason = code, reason
 
     async def handle_websocket(self, websocket: Any, send: Any) -> None:
         current_threads.set(self.app.threads)
@@ -137,12 +230,8 @@ def _answering(exchange: Exchange, body: Any, send: Send) -> Send:
     return answer
 
 
-def _noting_the_close(exchange: Exchange, receive: Receive) -> Receive:
-    async def noting() -> Message:
-        message = await receive()
-        if message["type"] == "websocket.disconnect":
-            exchange.close_code = message.get("code", 1005)
-            exchange.close_reason = message.get("reason") or ""
+def _saying(message: Message) -> Receive:
+    async def say() -> Message:
         return message
 
-    return noting
+    return say

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from ..bridge import bridged
+from .backlog import Backlog
 
 __all__ = ["Exchange", "exchange_of"]
 
@@ -48,6 +49,7 @@ class Exchange:
         self.send_timeout_s: float | None = None
         self.close_code: int | None = None
         self.close_reason = ""
+        self.backlog: Backlog | None = None
         self.on_close: list[Callable[[], Awaitable[Any]]] = []
         self._kept: _Guarded | None = None
         self._cancelled = False

@@ -143,13 +143,22 @@ def refuse_half_surrogates(value: Any) -> None:
 
 
 class Websocket(quart.Websocket):
-    """``quart.Websocket``, which knows how its client closed it."""
+    """``quart.Websocket``, which knows how it was closed, and lets no more arrive than its handler reads."""
+
+    async def receive(self) -> str | bytes:
+        """The next message."""
+        message = await super().receive()
+        exchange = exchange_of(self.scope)  # type: ignore[arg-type]
+        if exchange is not None and exchange.backlog is not None:
+            exchange.backlog.take(message)
+        return message
 
     @property
     def close_code(self) -> int | None:
-        """The code that the client closed it with: 1005 where it gave none, ``None`` while it is open.
+        """The code that it was closed with: 1005 where the client gave none, ``None`` while it is open.
 
-        Quart cancels the handler when the client closes: read it in ``finally``, or in ``teardown_websocket``.
+        It is 1001 where the server stops, 1008 where too many messages were not read. Quart cancels the handler then:
+        read it in ``finally``, or in ``teardown_websocket``.
         """
         exchange = exchange_of(self.scope)  # type: ignore[arg-type]
         return exchange.close_code if exchange else None
