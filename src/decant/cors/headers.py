@@ -26,12 +26,11 @@ def is_preflight(method: str, headers: Any) -> bool:
 def headers_for(options: Options, asked: Any, method: str) -> Headers:
     """The headers of the response to a request with the headers ``asked``; none where the origin is not allowed."""
     origin = asked.get("Origin")
-    allowed = _origins(options, origin)
+    allowed = _allowed(options, origin)
     headers = Headers()
-    for value in allowed:
-        headers.add(ALLOW_ORIGIN, value)
-    if not allowed:
+    if allowed is None:
         return headers
+    headers.set(ALLOW_ORIGIN, allowed)
     if options.expose_headers:
         headers.set("Access-Control-Expose-Headers", options.expose_headers)
     if options.supports_credentials:
@@ -40,22 +39,22 @@ def headers_for(options: Options, asked: Any, method: str) -> Headers:
         headers.set("Access-Control-Allow-Private-Network", str(options.allow_private_network).lower())
     if method == "OPTIONS":
         _preflight(options, asked, headers)
-    varies = len(options.origins) > 1 or len(allowed) > 1 or isinstance(options.origins[0], re.Pattern)
-    if options.vary_header and allowed[0] != "*" and varies:
+    varies = len(options.origins) > 1 or isinstance(options.origins[0], re.Pattern)
+    if options.vary_header and allowed != "*" and varies:
         headers.set("Vary", "Origin")
     return headers
 
 
-def _origins(options: Options, origin: str | None) -> list[str]:
+def _allowed(options: Options, origin: str | None) -> str | None:
     if origin:
         if options.any_origin and options.send_wildcard:
-            return ["*"]
-        return [origin] if any(matches(origin, pattern, fold=True) for pattern in options.origins) else []
+            return "*"
+        return origin if any(matches(origin, pattern, fold=True) for pattern in options.origins) else None
     if not options.always_send:
-        return []
+        return None
     if options.any_origin:
-        return [] if options.supports_credentials else ["*"]
-    return sorted(pattern for pattern in options.origins if isinstance(pattern, str))
+        return None if options.supports_credentials else "*"
+    return min((pattern for pattern in options.origins if isinstance(pattern, str)), default=None)
 
 
 def _preflight(options: Options, asked: Any, headers: Headers) -> None:

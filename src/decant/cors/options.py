@@ -77,8 +77,9 @@ def read(options: Mapping[str, Any]) -> Options:
     for name in options.keys() - _DEFAULTS.keys():
         logger.warning("Unknown option of CORS: %s", name)
     flags = {name: bool(options.get(name)) for name, default in _DEFAULTS.items() if isinstance(default, bool)}
-    origins = _patterns("origins", options.get("origins"))
-    any_origin = any(origin in ("*", ".*") for origin in _each(options.get("origins")))
+    given = list(_each(options.get("origins")))
+    origins = _patterns("origins", given)
+    any_origin = any(origin in ("*", ".*") for origin in given)
     if any_origin and flags["supports_credentials"] and flags["send_wildcard"]:
         raise ConfigError(
             "CORS_ORIGINS", options.get("origins"), "with supports_credentials and send_wildcard, name the origins"
