@@ -241,6 +241,28 @@ async def test_a_flush_that_fails_keeps_everything(app: Quart, server: Server) -
     assert await redis.hget(batch, "1") == b"4"
 
 
+async def test_a_click_during_a_flush_is_pushed(app: Quart, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A click that comes while Redis is told of changed links does not wait for the next one."""
+    redis: Redis = client(app)
+    outbox = Outbox(redis, 10)
+    delete = redis.delete
+
+    async def delete_slowly(*keys: str) -> int:
+        outbox.click(1)
+        count: int = await delete(*keys)
+        return count
+
+    monkeypatch.setattr(redis, "delete", delete_slowly)
+    outbox.start()
+    outbox.forget("abc")
+    try:
+        async with asyncio.timeout(5):
+            while outbox._slugs or outbox.waiting or not await redis.exists("shortener:clicks:queue"):
+                await asyncio.sleep(0.01)
+    finally:
+        await outbox.aclose()
+
+
 async def test_the_end_of_the_application_pushes(settings: dict[str, Any], server: Server) -> None:
     """What is kept in memory when the application stops serving reaches Redis if it is there."""
     from app import create_app

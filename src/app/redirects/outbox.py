@@ -110,6 +110,7 @@ class Outbox:
 
         :raises RedisUnavailable: and what else :data:`AWAY` has.
         """
+        self._wake.clear()  # first: what comes in meanwhile must not wait for what comes next
         while self._push is not None or self._clicks:
             await self._push_clicks()
         # Afterwards, so that the visits of a link that is cached anew have these clicks.
@@ -122,7 +123,6 @@ class Outbox:
             except BaseException:
                 self._slugs = dict.fromkeys(slugs) | self._slugs
                 raise
-        self._wake.clear()
 
     async def _push_clicks(self) -> None:
         if self._push is None:
