@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from redis.exceptions import RedisError
+from redis.exceptions import DataError, RedisError
 
 from decant.errors import RedisOutcomeUnknown, RedisUnavailable
 from decant.redis import Redis
@@ -385,3 +385,13 @@ async def test_unix_sockets(make: Make, server: Server) -> None:
     redis = make(f"unix://{server.folder}/socket?db=0", deadline_s=2.0)
     assert await asyncio.gather(*(redis.incr("n") for _ in range(5))) == [1, 2, 3, 4, 5]
     assert await redis.blpop(["list"], timeout=0.01) is None
+
+
+async def test_a_command_that_was_not_sent_tells_the_breaker_nothing(make: Make, redis_url: str) -> None:
+    """An argument that cannot be encoded is no answer of the server: failures in a row stay in a row."""
+    redis = make(redis_url, breaker_failures=2, breaker_reset_s=60.0)
+    await redis.ping()
+    redis.lane().failed("connection", "one")
+    assert isinstance((await outcome(redis.set("a", object())))[0], DataError)  # type: ignore[arg-type]
+    redis.lane().failed("connection", "two")
+    assert redis.degraded

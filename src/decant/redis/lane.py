@@ -180,7 +180,7 @@ class Lane:
         else:
             if loading:
                 self.failed("loading", "it is loading its data")
-            else:
+            elif batch.sent:  # else it was not asked
                 self._answered_at = self.loop.time()
                 self.breaker.succeeded()
         finally:
