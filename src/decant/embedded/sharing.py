@@ -38,7 +38,9 @@ class Shared:
         :raises EmbeddedError: with its last log lines.
         """
         if not is_locked(self.folder.keeper_lock):
-            raise EmbeddedError(f"the embedded {self.folder.title} has ended{self.folder.log_tail()}")
+            state = self.folder.read()
+            reason = f": {state.error}" if state is not None and state.error else self.folder.log_tail()
+            raise EmbeddedError(f"the embedded {self.folder.title} has ended{reason}")
 
 
 @contextmanager
