@@ -8,18 +8,31 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from blockbuster import BlockBuster
 
 from decant import Quart
 from decant.cache import Cache
 from decant.testing import Client
-from tests.valkey import Server, running
+from tests.valkey import PROGRAM, Server, running
 
-BACKENDS = ("SimpleCache", "FileSystemCache", "RedisCache", "MemcachedCache")
+MEMCACHED = shutil.which("memcached")
+needs_memcached = pytest.mark.skipif(
+    MEMCACHED is None, reason="NOT TESTED: MemcachedCache, because no memcached is installed: apt-get install memcached"
+)
+BACKENDS = (
+    "RedisSentinelCache",
+    "RedisClusterCache",
+    "SimpleCache",
+    "FileSystemCache",
+    "RedisCache",
+    pytest.param("MemcachedCache", marks=needs_memcached),
+)
 
 
 class Memcached:
@@ -31,9 +44,8 @@ class Memcached:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        program = shutil.which("memcached")
-        assert program is not None
-        self.process = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-u", "nobody"])
+        assert MEMCACHED is not None
+        self.process = subprocess.Popen([MEMCACHED, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-u", "nobody"])
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             try:
@@ -52,8 +64,6 @@ class Memcached:
 
 @pytest.fixture(scope="session")
 def memcached() -> Iterator[Memcached]:
-    if shutil.which("memcached") is None:
-        pytest.skip("NOT TESTED: MemcachedCache, because no memcached is installed: apt-get install memcached")
     server = Memcached()
     server.start()
     yield server
@@ -67,6 +77,49 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
+class Cluster(Server):
+    """A Redis Cluster of one primary that has all the slots."""
+
+    def start(self, *arguments: str, loaded: bool = True) -> None:
+        super().start("--cluster-enabled", "yes", *arguments, loaded=loaded)
+        with redis.Redis(port=self.port) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            deadline = time.monotonic() + 10
+            while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    server = Cluster(tmp_path_factory.mktemp("cluster"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a Sentinel that watches one master."""
+    folder = tmp_path_factory.mktemp("sentinel")
+    with running(folder) as master, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        (folder / "sentinel.conf").write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+        )
+        free.close()
+        process = subprocess.Popen([PROGRAM, "sentinel.conf", "--sentinel"], cwd=folder, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            time.sleep(0.02)
+        yield port
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture(params=BACKENDS)
 def config(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """The configuration of one backend after the other, of an empty place."""
@@ -74,6 +127,12 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     config: dict[str, Any] = {"CACHE_TYPE": kind}
     if kind == "RedisCache":
         config |= {"CACHE_REDIS_URL": request.getfixturevalue("redis_url"), "REDIS_DEADLINE_S": 5.0}
+    elif kind == "RedisClusterCache":
+        config |= {"CACHE_REDIS_CLUSTER": f"127.0.0.1:{request.getfixturevalue('cluster').port}"}
+        config |= {"CACHE_OPTIONS": {"deadline_s": 5.0}, "CACHE_KEY_PREFIX": f"{tmp_path.name}:"}
+    elif kind == "RedisSentinelCache":
+        config |= {"CACHE_REDIS_SENTINELS": [("127.0.0.1", request.getfixturevalue("sentinel"))]}
+        config |= {"CACHE_OPTIONS": {"deadline_s": 5.0}, "CACHE_KEY_PREFIX": f"{tmp_path.name}:"}
     elif kind == "MemcachedCache":
         port = request.getfixturevalue("memcached").port
         prefix = f"{tmp_path.name}{time.monotonic_ns()}:"

@@ -525,6 +525,8 @@ async def test_what_cannot_be_cached_is_answered_all_the_same(simple: Pair, capl
     async with app.app_context():
         assert callable(await f())
         assert "function cannot be cached" in caplog.text
+        async with asyncio.timeout(2):
+            assert callable(await f()), "the next caller is not held up"
         app.debug = True
         with pytest.raises(TypeError, match="function cannot be cached"):
             await f()

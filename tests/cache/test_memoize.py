@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -156,7 +157,6 @@ async def test_attributes_of_the_result(cache: Cache, counter: Counter) -> None:
 
 async def test_a_reset_while_it_is_computed_is_not_undone(cache: Cache, counter: Counter) -> None:
     """What began to be computed before delete_memoized is not served after it."""
-    import asyncio
 
     @cache.memoize()
     async def f() -> int:

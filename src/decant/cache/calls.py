@@ -150,7 +150,7 @@ class Call:
         return [tags] if isinstance(tags, str) else list(tags or ())
 
     def failed(self, error: Exception) -> None:
-        self.down = True
+        self.down = not isinstance(error, TypeError)  # which says that a value cannot be encoded
         self.state.failed(self.app, error)
 
     def _is_past(self) -> bool:

@@ -101,6 +101,7 @@ def settings_from(config: dict[str, Any]) -> Settings:
     if not (prefix is None or isinstance(prefix, str) or callable(prefix)):
         raise ConfigError("CACHE_KEY_PREFIX", prefix, "a text or a function that returns one is allowed")
     config["CACHE_DEFAULT_TIMEOUT"] = _timeout(config, "CACHE_DEFAULT_TIMEOUT")
+    _function(config, "CACHE_FILE_HASH_METHOD", "a hash constructor")
     return Settings(
         default_timeout_s=config["CACHE_DEFAULT_TIMEOUT"],
         enable_signals=bool(config["CACHE_ENABLE_SIGNALS"]),

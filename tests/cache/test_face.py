@@ -1,0 +1,197 @@
+"""Flask applications: the same class through its face, in plain threads, with code as for Flask-Caching."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import flask
+import pytest
+from blockbuster import BlockBuster
+
+from decant.cache import Cache, CachedResponse, cache_view_hit
+from decant.faces import Face, face
+
+Flask_Cache = face(Cache)
+
+
+@pytest.fixture(params=["SimpleCache", "RedisCache"])
+def config(request: pytest.FixtureRequest) -> dict[str, Any]:
+    config: dict[str, Any] = {"CACHE_TYPE": request.param, "CACHE_ENABLE_SIGNALS": True}
+    if request.param == "RedisCache":
+        config |= {"CACHE_REDIS_URL": request.getfixturevalue("redis_url"), "REDIS_DEADLINE_S": 5.0}
+    return config
+
+
+@pytest.fixture
+def site(config: dict[str, Any]) -> tuple[flask.Flask, Any, dict[str, int]]:
+    """A site as one would have it with Flask-Caching."""
+    app = flask.Flask("test_app")
+    app.secret_key = "for tests"
+    cache = Flask_Cache(app, config=config)
+    count = {"n": 0}
+
+    def number() -> int:
+        count["n"] += 1
+        return count["n"]
+
+    @app.route("/")
+    @cache.cached(timeout=50, query_string=True, response_hit_indication=True)
+    def index() -> str:
+        return flask.render_template_string("{% cache 60, 'f' %}fragment{% endcache %} {{ n }}", n=number())
+
+    @app.route("/etag/<name>")
+    @cache.cached(etag=True, cache_control=True, unless=lambda: flask.request.args.get("fresh") == "1")
+    def etag(name: str) -> dict[str, Any]:
+        return {"name": name, "n": number()}
+
+    @app.route("/ttl")
+    @cache.cached()
+    def ttl() -> Any:
+        return CachedResponse(flask.make_response(str(number())), 60)
+
+    @app.route("/gone")
+    @cache.cached()
+    def gone() -> str:
+        number()
+        flask.abort(410)
+
+    @app.route("/login")
+    def login() -> str:
+        flask.session["user"] = "ada"
+        return "in"
+
+    return app, cache, count
+
+
+def test_a_flask_application_works_unchanged(site: tuple[flask.Flask, Any, dict[str, int]]) -> None:
+    """Views without await, fragments, hit header, conditional requests, abort, sessions."""
+    app, _, count = site
+    client = app.test_client()
+    answers = [client.get(path) for path in ("/?a=1&b=2", "/?b=2&a=1", "/?a=1")]
+    assert [answer.text for answer in answers] == ["fragment 1", "fragment 1", "fragment 2"]
+    assert [answer.headers.get("hit_cache") for answer in answers] == [None, "True", None]
+    first = client.get("/etag/x")
+    assert first.get_json() == client.get("/etag/x").get_json() == {"name": "x", "n": 3}
+    assert client.get("/etag/x", headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
+    assert client.get("/etag/x?fresh=1").get_json()["n"] == 4
+    assert [client.get("/ttl").text, client.get("/ttl").text] == ["5", "5"]
+    assert [client.get("/gone").status_code, client.get("/gone").status_code, count["n"]] == [410, 410, 6]
+    client.get("/login")
+    assert [client.get("/ttl").text, client.get("/ttl").text] == ["7", "8"], "a session is not answered from the cache"
+    assert app.test_client().get("/ttl").text == "5"
+
+
+def test_values_and_memoized_functions(site: tuple[flask.Flask, Any, dict[str, int]]) -> None:
+    """Every method returns its value; the functions that decorated ones carry do too."""
+    app, cache, count = site
+    hits: list[Any] = []
+
+    def hit(sender: Any, **kwargs: Any) -> None:
+        hits.append(kwargs["cache"])
+
+    class Sum:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __repr__(self) -> str:
+            return f"Sum({self.name})"
+
+        @cache.memoize(60)
+        def add(self, a: int, b: int = 2) -> tuple[int, int, int]:
+            count["n"] += 1
+            return a, b, count["n"]
+
+    @cache.memoize()
+    def total() -> int:
+        count["n"] += 1
+        return count["n"]
+
+    @cache.cached(key_prefix="list")
+    def listed() -> list[int]:
+        count["n"] += 1
+        return [count["n"]]
+
+    with app.app_context(), cache_view_hit.connected_to(hit):
+        cache.clear()
+        assert cache.set("a", {"x": (1, 2)}) is True
+        assert (cache.get("a"), cache.add("a", 1), cache.has("a")) == ({"x": (1, 2)}, False, True)
+        assert cache.set_many({"b": 1, "c": 2}) == ["b", "c"]
+        assert cache.get_many("b", "x") == [1, None]
+        assert cache.get_dict("b", "c") == {"b": 1, "c": 2}
+        assert (cache.delete("b"), cache.delete_many("c"), cache.unlink("a")) == (True, ["c"], ["a"])
+        assert (cache.cache.inc("n", 5), cache.cache.dec("n"), cache.get("n")) == (5, 4, 4)
+        assert app.extensions["cache"][cache].get("n") == 4
+        one, two = Sum("one"), Sum("two")
+        assert [one.add(1), one.add(a=1, b=2), two.add(1)] == [(1, 2, 1), (1, 2, 1), (1, 2, 2)]
+        cache.delete_memoized(one.add)
+        assert [one.add(1), two.add(1)] == [(1, 2, 3), (1, 2, 2)]
+        cache.delete_memoized(two.add, 1)
+        assert two.add(1) == (1, 2, 4)
+        cache.delete_memoized(Sum.add, two, 1)
+        assert two.add(1) == (1, 2, 5)
+        assert [total(), total()] == [6, 6]
+        assert total.delete_memoized() is None
+        assert total() == 7
+        assert cache.get(total.make_cache_key(total.uncached)) == 7
+        assert total.uncached() == 8
+        assert [listed(), listed(), cache.get("list")] == [[9], [9], [9]]
+        assert cache.delete_cached(listed) is True
+        cache.invalidate_tag("none")
+    assert hits == [cache]
+    assert isinstance(hits[0], Face)
+
+
+def test_many_threads_at_once_compute_once(
+    site: tuple[flask.Flask, Any, dict[str, int]], no_blocking: BlockBuster
+) -> None:
+    """Each plain thread has a loop of its own; single flight holds between them, too."""
+    app, cache, count = site
+    no_blocking.deactivate()  # in Flask a view may block its thread
+
+    @app.route("/slow")
+    @cache.cached()
+    def slow() -> str:
+        time.sleep(0.2)
+        count["n"] += 1
+        return f"{count['n']} by {threading.get_ident()}"
+
+    def ask(_: int) -> str:
+        return app.test_client().get("/slow").text
+
+    with ThreadPoolExecutor(20) as pool:
+        assert len(set(pool.map(ask, range(40)))) == 1
+    assert count["n"] == 1
+
+
+def test_a_stale_value_is_computed_anew_by_the_one_who_asks(site: tuple[flask.Flask, Any, dict[str, int]]) -> None:
+    """Flask has no background tasks on a loop."""
+    app, cache, count = site
+
+    @app.route("/stale")
+    @cache.cached(timeout=0.05, stale_while_revalidate=60)
+    def stale() -> str:
+        count["n"] += 1
+        return str(count["n"])
+
+    client = app.test_client()
+    assert client.get("/stale").text == "1"
+    time.sleep(0.06)
+    assert client.get("/stale").text == "2"
+
+
+def test_async_views_of_flask(config: dict[str, Any]) -> None:
+    pytest.importorskip("asgiref")
+    app = flask.Flask("test_app")
+    cache = Flask_Cache(app, config=config)
+    calls: list[int] = []
+
+    @app.route("/")
+    @cache.cached()
+    async def index() -> str:
+        calls.append(1)
+        return str(len(calls))
+
+    assert [app.test_client().get("/").text for _ in range(2)] == ["1", "1"]
