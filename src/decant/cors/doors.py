@@ -48,7 +48,7 @@ class AsgiDoor:
             if answer is not None:
                 answer.extend({"Content-Type": _HTML, "Content-Length": "0"})
                 await send({"type": "http.response.start", "status": 200, "headers": _encoded(answer)})
-                await send({"type": "http.response.body", "body": b""})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
         passage = Passage()
 
