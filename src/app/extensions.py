@@ -1,4 +1,4 @@
-"""What the features share: one database, one metadata."""
+"""What the features share: one database, one metadata, one cache."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
+from decant.cache import Cache
 from decant.database import SQLAlchemy
 from decant.database.migrate import Migrate
 
-__all__ = ["Model", "db", "migrations"]
+__all__ = ["Model", "cache", "db", "link_tag", "migrations"]
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -30,6 +31,14 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
 migrations = Migrate(directory=Path(__file__).parents[2] / "migrations", render_as_batch=False)
+
+cache = Cache()
+
+
+def link_tag(link_id: int) -> str:
+    """The tag of everything cached that is known of a link: invalidated when it changes or its clicks are counted."""
+    return f"link:{link_id}"
+
 
 if TYPE_CHECKING:
     Model = Base

@@ -18,7 +18,7 @@ from .accounts.current import init_current
 from .accounts.passwords import init_passwords
 from .api import init_api
 from .config import Settings, load_settings, secret_key
-from .extensions import db, migrations
+from .extensions import cache, db, migrations
 from .links import links
 from .links.rules import reserved_slugs, zones
 from .pages import pages
@@ -50,6 +50,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     app.config.update({key: value for key, value in (config or {}).items() if key not in Settings.model_fields})
     _init_extensions(app, settings)
     _register_features(app)
+    cache.init_app(app)  # after the redirects: at the end their clicks are pushed before Redis is closed
     _wrap(app, settings)
     return app
 
@@ -68,6 +69,8 @@ def _configure(app: Quart, settings: Settings, urls: dict[str, str]) -> None:
             "max_overflow": settings.DATABASE_POOL_SIZE,
             "pool_timeout": settings.DATABASE_POOL_TIMEOUT_S,
         },
+        CACHE_TYPE="RedisCache",
+        CACHE_KEY_PREFIX="shortener:cache:",
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import selectinload
 from ..extensions import db
 from ..models import Link, Tag, User, link_tags
 from ..redirects import changing
+from ..stats.days import forget_clicks
 from ..web.forms import Invalid
 from .forms import LinkInput
 
@@ -109,6 +110,7 @@ async def update(owner: User, link: Link, data: LinkInput) -> None:
     link.tags = await _tags(owner, data.tags)
     async with changing(link.slug):
         await db.session.commit()
+    await forget_clicks(link)
 
 
 async def delete(link: Link) -> None:
@@ -116,6 +118,7 @@ async def delete(link: Link) -> None:
     await db.session.delete(link)
     async with changing(link.slug):
         await db.session.commit()
+    await forget_clicks(link)
 
 
 def _words(text: str) -> str | None:

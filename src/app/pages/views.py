@@ -10,6 +10,7 @@ from decant.context import current_app
 from decant.ops.registry import check_readiness
 
 from ..accounts import current_user
+from ..stats.totals import totals
 
 __all__ = ["pages"]
 
@@ -22,7 +23,7 @@ logger = structlog.get_logger("app.health")
 async def front() -> ResponseReturnValue:
     if await current_user() is not None:
         return redirect(url_for("links.index"), 303)
-    return await render_template("pages/front.html")
+    return await render_template("pages/front.html", totals=await totals())
 
 
 @pages.get("/favicon.ico")

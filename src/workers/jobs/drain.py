@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import ARRAY, BigInteger, Date, bindparam, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from app.extensions import db
+from app.extensions import cache, db, link_tag
 from app.models import DrainedBatch, Link
 from decant.errors import Unavailable
 from decant.ops.registry import counter
@@ -23,6 +23,7 @@ _DEADLINE_S = 5.0  # more than a web request's: a full batch is half a megabyte
 _MAX_BATCHES = 100  # of one run; the next one goes on
 _REMEMBERED = timedelta(days=30)  # a batch that was counted is removed from Redis at the next run, so this is ample
 _COUNTED = counter("shortener_clicks_counted", "Clicks counted in the database")
+_TAGS_AT_ONCE = 500  # in one round trip, within the deadline of the cache
 _NUMBERS = ARRAY(BigInteger)
 _ADD_VISITS = text(
     "UPDATE links SET visits = visits + given.clicks FROM unnest(:links, :clicks) AS given (link, clicks)"
@@ -54,6 +55,7 @@ async def drain(redis: Redis) -> int:
         if batch is None:
             break
         clicks = await count(batch)
+        await _forget_cached(batch)  # also if it was counted before: by a worker that died before this line
         await remove_batch(redis, batch)
         total += clicks
     if total:
@@ -92,6 +94,12 @@ async def _add_visits(totals: dict[int, int]) -> set[int]:
 async def _add_days(rows: list[tuple[int, date, int]]) -> None:
     links, days, clicks = zip(*rows, strict=True)
     await db.session.execute(_ADD_DAYS, {"links": list(links), "days": list(days), "clicks": list(clicks)})
+
+
+async def _forget_cached(batch: Batch) -> None:
+    tags = [link_tag(link) for link in batch.by_link()]
+    for start in range(0, len(tags), _TAGS_AT_ONCE):
+        await cache.invalidate_tag(*tags[start : start + _TAGS_AT_ONCE])
 
 
 async def forget_batches(ctx: dict[str, Any]) -> None:
