@@ -37,6 +37,18 @@ async def test_a_form_without_its_token_is_refused(person: People) -> None:
     assert (await ada.post("/register", FORM)).status_code == 303
 
 
+async def test_attributes_have_blanks_between_them(person: People) -> None:
+    """In empty forms, and in those that come back with errors: HTML wants one after each quoted value."""
+    ada = person()
+    await ada.register("ada")
+    pages = [await person().get("/register"), await person().get("/login"), await ada.get("/links/new")]
+    pages += [await ada.post("/links/new", {"target": "", "slug": "x", "max_visits": "no"}), await ada.get("/account")]
+    for page in pages:
+        text = await text_of(page)
+        assert "<input" in text
+        assert re.findall(r'<[a-z][^<>]*="[^"]*"[^\s/>]', text) == []
+
+
 @pytest.mark.parametrize(
     "headers",
     [
