@@ -131,6 +131,7 @@ class WebsocketConnection(_Stoppable, ASGIWebsocketConnection):
         self.exchange = Exchange(self.scope, app.config["TEARDOWN_TIMEOUT"])  # type: ignore[arg-type]
         self.exchange.backlog = self.backlog = Backlog()
         self._ended: int | None = None
+        self._gone = False
 
     async def __call__(self, receive: Any, send: Any) -> None:
         self._send = send
@@ -138,6 +139,8 @@ class WebsocketConnection(_Stoppable, ASGIWebsocketConnection):
             await super().__call__(receive, self._send_unless_ended)  # type: ignore[arg-type]
         finally:
             self.app.connections.discard(self)
+            if not self._gone:
+                self.app.connections.finish(_drained(receive))
             self.exchange.cancel()
 
     async def _send_unless_ended(self, message: Message) -> None:
@@ -168,6 +171,7 @@ class WebsocketConnection(_Stoppable, ASGIWebsocketConnection):
             if message["type"] == "websocket.receive":
                 self.backlog.add(message.get("bytes") or message["text"])
             elif message["type"] == "websocket.disconnect":
+                self._gone = True
                 self._note(message.get("code", 1005), message.get("reason") or "")
             return message
 
@@ -228,6 +232,14 @@ def _answering(exchange: Exchange, body: Any, send: Send) -> Send:
                 await send(message)
 
     return answer
+
+
+async def _drained(receive: Receive) -> None:
+    """Take what a client goes on sending: Hypercorn would wait for ever to hand it over, and never hear of its end."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
 
 
 def _saying(message: Message) -> Receive:

@@ -16,7 +16,9 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Coroutine
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, Protocol
 
 from ..bridge import Threads
@@ -49,6 +51,7 @@ class Connections:
         self._deadline: float | None = None
         self._listening: Listening | None = None
         self._lookup: asyncio.Task[None] | None = None
+        self._finishing: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, timeout_s: float) -> None:
@@ -63,13 +66,19 @@ class Connections:
         self.open.add(connection)
         if self._listening is None and self._lookup is None:
             lookup = self._find(connection.scope.get("server"))
-            self._lookup = asyncio.get_running_loop().create_task(lookup)
+            self._lookup = asyncio.get_running_loop().create_task(lookup, context=Context())
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_INTERVAL_S, self._look)
 
     def discard(self, connection: Connection) -> None:
         """It has ended."""
         self.open.discard(connection)
+
+    def finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let this go on after a connection has ended, until the server stops."""
+        task = asyncio.get_running_loop().create_task(work, context=Context())
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
 
     async def stop(self) -> None:
         """The server stops: end everything, at most ``timeout_s`` from its first sign, and wait for that."""
@@ -78,7 +87,7 @@ class Connections:
         while self.open and self._deadline is not None and loop.time() < self._deadline + _INTERVAL_S:
             self._end_due()
             await asyncio.sleep(0.01)
-        for handle in (self._timer, self._lookup):
+        for handle in (self._timer, self._lookup, *self._finishing):
             if handle is not None:
                 handle.cancel()
         self._timer = self._lookup = None
