@@ -49,7 +49,7 @@ class Pool:
         self.name, self.size, self.max_pending, self.runner = name, size, max_pending, runner
         self._lock = threading.RLock()
         self._queue: dict[Job, None] = {}
-        self._running, self._callbacks, self.closed = 0, 0, False
+        self._running, self._callbacks, self.closed, self._cancelled = 0, 0, False, False
         self._idle: list[Future[None]] = []
         self._labels: dict[str, Any] = {"app": app, "executor": name}
         self._measure()
@@ -79,12 +79,12 @@ class Pool:
     def submit(self, job: Job, *, beyond: bool = False) -> None:
         """Start it, or put it into the queue.
 
-        :param beyond: put it there even if the queue is full: a follower of one that has left it.
+        :param beyond: a follower of one that has left the queue: taken even if it is full, or closed.
         :raises Overloaded: if the queue is full.
         :raises RuntimeError: after :meth:`close`.
         """
         with self._lock:
-            if self.closed:
+            if self._cancelled if beyond else self.closed:
                 raise RuntimeError(f"cannot submit to the executor {self.name!r} after its shutdown")
             if self._running < self.size:
                 self._running += 1
@@ -165,13 +165,17 @@ class Pool:
         return waiter
 
     def close(self) -> None:
-        """Take no more jobs."""
+        """Take no more jobs, except followers."""
         self.closed = True
 
+    def open(self) -> None:
+        """Take jobs again."""
+        self.closed = self._cancelled = False
+
     def cancel_queued(self) -> int:
-        """Cancel the jobs that wait: how many."""
+        """Cancel the jobs that wait, and take not even followers: how many."""
         with self._lock:
-            queued = list(self._queue)
+            queued, self._cancelled = list(self._queue), True
         for job in queued:
             job.future.cancel()
         return len(queued)

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -19,31 +20,33 @@ class Feeder:
     """Submits jobs a few at a time, so that one ``map`` does not fill the queue: each that ends brings the next."""
 
     def __init__(self, jobs: list[Job], pool: Pool) -> None:
-        self._jobs, self._pool = deque(jobs), pool
+        self._jobs, self._pool, self._lock = deque(jobs), pool, Lock()
 
     def start(self) -> None:
         """Submit the first ones.
 
         :raises Overloaded: if not even one can be submitted.
         """
-        for number in range(min(self._pool.size, len(self._jobs))):
+        for number in range(self._pool.size):
             self._submit(beyond=number > 0)
 
     def _submit(self, *, beyond: bool) -> None:
-        job = self._jobs.popleft()
-        self._pool.submit(job, beyond=beyond)
-        job.future._when_done(self._follow)
+        with self._lock:
+            job = self._jobs.popleft() if self._jobs else None
+        if job is not None:
+            self._pool.submit(job, beyond=beyond)
+            job.future._when_done(self._follow)
 
     def _follow(self, _: Future[Any]) -> None:
         try:
-            if self._jobs:
-                self._submit(beyond=True)
-        except RuntimeError:  # the executor was shut down
+            self._submit(beyond=True)
+        except RuntimeError:  # the executor was stopped
             self.cancel()
 
     def cancel(self) -> None:
         """Cancel those that were not submitted."""
-        jobs, self._jobs = self._jobs, deque()
+        with self._lock:
+            jobs, self._jobs = self._jobs, deque()
         for job in jobs:
             job.future.cancel()
 

@@ -79,7 +79,7 @@ class State:
 
     def open(self) -> None:
         """Take jobs, again after :meth:`drain`."""
-        self.pool.closed = False
+        self.pool.open()
 
     async def drain(self, timeout_s: float | None) -> None:
         """Take no more jobs; wait for those that there are, and stop what has not ended by then."""
