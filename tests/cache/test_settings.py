@@ -20,9 +20,9 @@ from decant.cache import SUPPORTED_HASH_FUNCTIONS, Cache, MsgpackSerializer, Pic
 from decant.cache.backends import BaseCache, FileSystemCache, NullCache, SimpleCache
 from decant.cache.backends.redis import RedisCache
 from decant.cache.backends.threaded import ThreadedCache
-from decant.errors import ConfigError, RedisUnavailable
+from decant.errors import ConfigError, RedisUnavailable, Unavailable
 
-from .conftest import Make
+from .conftest import Make, Memcached, needs_memcached
 
 
 def cache_of(config: dict[str, Any], **more: Any) -> Any:
@@ -388,3 +388,62 @@ def test_what_is_not_installed_is_said() -> None:
     assert len(SUPPORTED_HASH_FUNCTIONS) == 6
     assert set(backends.__all__) == {name for name in backends.__all__ if hasattr(backends, name)}
     assert issubclass(RedisUnavailable, Exception)
+
+
+@pytest.mark.parity("caching", 'CACHE_REDIS_CLUSTER "h:p,h:p" (ValueError text)')
+@pytest.mark.parity("caching", "CACHE_REDIS_SENTINELS, _SENTINEL_MASTER, _SENTINEL_PASSWORD")
+@pytest.mark.parity("caching", "CACHE_MEMCACHED_SERVERS / _USERNAME / _PASSWORD")
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"CACHE_TYPE": "RedisClusterCache", "CACHE_REDIS_CLUSTER": "nowhere"}, "argument e.g. host1:port1"),
+        ({"CACHE_TYPE": "RedisClusterCache"}, "correct cluster argument"),
+        ({"CACHE_TYPE": "RedisSentinelCache", "CACHE_REDIS_SENTINELS": "a:1"}, "CACHE_REDIS_SENTINELS"),
+        ({"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": "a:1"}, "CACHE_MEMCACHED_SERVERS"),
+        ({"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": ["a:b"]}, "CACHE_MEMCACHED_SERVERS"),
+        ({"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_PASSWORD": "secret"}, "does not log in"),
+    ],
+)  # fmt: skip
+def test_a_wrong_place_of_several_servers_stops_the_start(config: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text) as caught:
+        cache_of(config)
+    assert isinstance(caught.value, ConfigError)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["RedisClusterCache", "RedisSentinelCache"])
+async def test_several_servers_that_are_away(make: Make, kind: str) -> None:
+    """Views compute, each within one deadline, and then the breaker refuses at once."""
+    config = {"CACHE_TYPE": kind, "CACHE_REDIS_CLUSTER": "127.0.0.1:1", "CACHE_REDIS_SENTINELS": [("127.0.0.1", 1)]}
+    app, cache = make(config)
+    f = cache.cached(key_prefix="k")(lambda: 1)
+    async with app.app_context():
+        for _ in range(6):
+            assert await f() == 1
+        with pytest.raises(RedisUnavailable, match="not asked again"):
+            await cache.get("k")
+        await cache.cache.aclose()
+
+
+@needs_memcached
+async def test_several_memcached_servers_share_the_keys(make: Make, memcached: Memcached) -> None:
+    second = await asyncio.to_thread(Memcached)
+    await asyncio.to_thread(second.start)
+    try:
+        servers = [f"127.0.0.1:{memcached.port}", ("127.0.0.1", second.port)]
+        app, cache = make({"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": servers})
+        async with app.app_context():
+            values = {f"key{number}": number for number in range(40)}
+            await cache.set_many(values)
+            assert await cache.get_dict(*values) == values
+            await asyncio.to_thread(second.stop)
+            kept = 0
+            for key, value in values.items():
+                try:
+                    kept += await cache.get(key) == value
+                except Unavailable:
+                    continue
+            assert 0 < kept < 40
+            await cache.cache.aclose()
+    finally:
+        await asyncio.to_thread(second.stop)

@@ -133,6 +133,14 @@ class RedisSentinelCache(_PerLoop):
         sentinel: Any = Sentinel(self._sentinels, sentinel_kwargs=self._sentinel_options, **self._options)  # type: ignore[no-untyped-call]
         return sentinel.master_for(self._master)
 
+    async def aclose(self) -> None:
+        """Close the connections of the running loop, to the master and to the Sentinels."""
+        client = self._clients.get(asyncio.get_running_loop())
+        await super().aclose()
+        if client is not None:
+            for sentinel in client.connection_pool.sentinel_manager.sentinels:
+                await sentinel.aclose()
+
 
 class RedisClusterCache(_PerLoop):
     """A cache in a Redis Cluster. Keys that are read together may be in several slots: each is asked for by itself.
