@@ -83,6 +83,7 @@ class _Runner:
             return await bridged(steps)
         finally:
             self.task = None
+            del self  # or the traceback of an exception would keep the runner, and another thread would collect it
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
         if self.pid == getpid():
@@ -108,6 +109,7 @@ class _Local(threading.local):
         try:
             return kept.runner.run(kept.root(steps), context=context)
         finally:
+            del kept  # likewise
             if context is not own:
                 carry(context)
 
