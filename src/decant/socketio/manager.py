@@ -17,6 +17,7 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from ..errors import DecantError, Unavailable
 from ..redis import Redis
+from .engine import end
 from .outbox import Outbox
 
 __all__ = ["RedisManager"]
@@ -29,6 +30,14 @@ _MISSED_BEATS: Final = 3
 
 class _Deaf(Exception):
     """Nothing was heard for too long, not even our own heartbeat."""
+
+
+async def _closed(pubsub: Any) -> None:
+    """Close a subscription, whose connection may be gone, so that what went wrong before is what is raised."""
+    try:
+        await asyncio.shield(pubsub.aclose())
+    except Exception as error:  # redis-py: KeyError, where the pool was closed meanwhile
+        logger.debug("Closing a subscription failed: %r", error)
 
 
 class RedisManager(AsyncPubSubManager):  # type: ignore[misc]
@@ -58,8 +67,7 @@ class RedisManager(AsyncPubSubManager):  # type: ignore[misc]
     async def close(self) -> None:
         """Stop to listen."""
         if self.listener is not None:
-            self.listener.cancel()
-            await asyncio.wait([self.listener])
+            await end(self.listener)
 
     async def check(self) -> None:
         """:raises Unavailable: if this process does not hear what others emit."""
@@ -111,7 +119,7 @@ class RedisManager(AsyncPubSubManager):  # type: ignore[misc]
                 else:
                     yield None
         finally:
-            await asyncio.shield(pubsub.aclose())  # type: ignore[no-untyped-call]
+            await _closed(pubsub)
 
     def _decoded(self, message: dict[str, Any]) -> dict[str, Any] | None:
         name = message["channel"]

@@ -81,14 +81,14 @@ class Serving:
 
     def __init__(self, app: Quart, options: Options, dispatch: Callable[..., Awaitable[Any]]) -> None:
         self.options = options
+        app.before_serving(self.start)
+        app.after_serving(self.close)  # before the Redis client's, which is made below
         self.manager = make_manager(app, options, write_only=False)
         engine = _engine_options(app, options)
         self.server = Server(options, dispatch, client_manager=self.manager, async_mode="asgi", **engine)
         self.tasks = BackgroundTasks(app)
         self.middleware = Middleware(self.server, app.asgi_app, options.path)
         app.asgi_app = self.middleware  # type: ignore[method-assign,assignment]
-        app.before_serving(self.start)
-        app.after_serving(self.close)
         _CLIENTS.set_function(lambda: self.server.clients, app=app.name)
         if isinstance(self.manager, RedisManager):
             readiness("socketio", self._check, critical=False, app=app)
