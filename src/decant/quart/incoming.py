@@ -10,8 +10,10 @@ from quart.formparser import FormDataParser as QuartFormDataParser
 from werkzeug.datastructures import Authorization, MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
+from ..bridge import bridged
 from .body import Body
 from .exchange import exchange_of
+from .uploads import for_part
 
 __all__ = ["FormDataParser", "Request", "Websocket", "flask_compat"]
 
@@ -29,7 +31,13 @@ def flask_compat() -> bool:
 
 
 class FormDataParser(QuartFormDataParser):
-    """Quart's, which holds URL-encoded forms to ``max_form_memory_size``, too, as Flask's does."""
+    """Quart's, which holds URL-encoded forms to ``max_form_memory_size``, too, as Flask's does.
+
+    Files are :class:`~decant.quart.uploads.Upload`, unless a ``stream_factory`` is given.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"stream_factory": for_part, **options})
 
     async def parse(
         self, body: Any, mimetype: str, content_length: int | None, options: dict[str, str] | None = None
@@ -37,7 +45,8 @@ class FormDataParser(QuartFormDataParser):
         limit = self.max_form_memory_size
         if mimetype in _URLENCODED and limit is not None and len(await body) > limit:
             raise RequestEntityTooLarge
-        return await super().parse(body, mimetype, content_length, options)
+        # In the bridge: Python 3.11's wait_for, which calls this, starts a task.
+        return await bridged(super().parse(body, mimetype, content_length, options))
 
 
 class Request(quart.Request):
