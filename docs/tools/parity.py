@@ -22,8 +22,8 @@ PAGE = ROOT / "docs" / "parity.md"
 SHOWN = 3
 HEAD = """# Parity
 
-What each Flask extension offers, and the tests which show that its twin does: **M** must be there, **S** should. Made by
-`docs/tools/parity.py` from the marks of the tests. What differs on purpose is on the page of each twin.
+What each Flask extension offers, and the tests which show that its twin does: **M** must be there, **S** should. Made
+by `docs/tools/parity.py` from the marks of the tests. What differs on purpose is on the page of each twin.
 """
 
 
