@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     """Lanes of one password hash."""
     HASH_THREADS: int = Field(2, ge=1, le=64)
     """Passwords hashed at the same time; up to 100 more queue, then log-ins are answered with 503."""
+    CPU_PROCESSES: int = Field(1, ge=1, le=64)
+    """Processes that each web process starts for drawing QR codes; up to 100 drawings more queue, then 503."""
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["console", "json"] = "console"
 

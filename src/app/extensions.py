@@ -1,4 +1,4 @@
-"""What the features share: one database, one metadata, one cache."""
+"""What the features share: one database, one metadata, one cache, one pool of processes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from sqlalchemy.orm import DeclarativeBase
 from decant.cache import Cache
 from decant.database import SQLAlchemy
 from decant.database.migrate import Migrate
+from decant.executor import Executor
 
-__all__ = ["Model", "cache", "db", "link_tag", "migrations"]
+__all__ = ["Model", "cache", "cpu", "db", "link_tag", "migrations"]
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -33,6 +34,9 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 migrations = Migrate(directory=Path(__file__).parents[2] / "migrations", render_as_batch=False)
 
 cache = Cache()
+
+cpu = Executor(name="cpu")
+"""Processes for what would keep a core, and so the event loop, busy."""
 
 
 def link_tag(link_id: int) -> str:

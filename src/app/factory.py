@@ -18,10 +18,11 @@ from .accounts.current import init_current
 from .accounts.passwords import init_passwords
 from .api import init_api
 from .config import Settings, load_settings, secret_key
-from .extensions import cache, db, migrations
+from .extensions import cache, cpu, db, migrations
 from .links import links
 from .links.rules import reserved_slugs, zones
 from .pages import pages
+from .qr.views import qr
 from .redirects import init_redirects
 from .servers import init_readiness, server_urls
 from .web.converters import init_converters
@@ -71,6 +72,9 @@ def _configure(app: Quart, settings: Settings, urls: dict[str, str]) -> None:
         },
         CACHE_TYPE="RedisCache",
         CACHE_KEY_PREFIX="shortener:cache:",
+        CPU_EXECUTOR_TYPE="process",
+        CPU_EXECUTOR_MAX_WORKERS=settings.CPU_PROCESSES,
+        CPU_EXECUTOR_MAX_PENDING=100,
     )
 
 
@@ -78,6 +82,7 @@ def _init_extensions(app: Quart, settings: Settings) -> None:
     app.session_interface = Sessions()
     db.init_app(app)
     migrations.init_app(app)
+    cpu.init_app(app)
     if settings.MIGRATE_ON_START or (settings.MIGRATE_ON_START is None and settings.DATABASE_URL is None):
         app.before_serving(partial(upgrade, app))
     init_readiness(app)
@@ -93,7 +98,7 @@ def _init_extensions(app: Quart, settings: Settings) -> None:
 
 
 def _register_features(app: Quart) -> None:
-    for feature in (pages, accounts, links):
+    for feature in (pages, accounts, links, qr):
         app.register_blueprint(feature)
     init_api(app)
     init_redirects(app)

@@ -14,7 +14,7 @@ from . import service
 from .forms import form_values, parse, short_url
 from .rules import zones
 
-__all__ = ["links"]
+__all__ = ["links", "own"]
 
 links = Blueprint("links", __name__, url_prefix="/links")
 _LONGEST_QUERY = 100
@@ -26,7 +26,8 @@ def _templates(state: object) -> None:
     app.jinja_env.globals.update(short_url=short_url, zones=zones, periods=stats.PERIODS)
 
 
-async def _own(slug: str, *, for_update: bool = False) -> Link:
+async def own(slug: str, *, for_update: bool = False) -> Link:
+    """The user's link of that slug, else 404."""
     link = await service.find(await require_user(), slug, for_update=for_update)
     if link is None:
         abort(404, "You have no link of this name.")
@@ -79,7 +80,7 @@ async def create() -> ResponseReturnValue:
 @links.get("/<slug:slug>")
 @login_required
 async def show(slug: str) -> ResponseReturnValue:
-    link = await _own(slug)
+    link = await own(slug)
     chart = await stats.chart(link, request.args.get("days"))
     return await render_template("links/show.html", link=link, chart=chart)
 
@@ -87,7 +88,7 @@ async def show(slug: str) -> ResponseReturnValue:
 @links.get("/<slug:slug>/edit")
 @login_required
 async def edit_page(slug: str) -> ResponseReturnValue:
-    link = await _own(slug)
+    link = await own(slug)
     return await render_template("links/edit.html", link=link, errors={}, values=form_values(link))
 
 
@@ -95,7 +96,7 @@ async def edit_page(slug: str) -> ResponseReturnValue:
 @login_required
 async def edit(slug: str) -> ResponseReturnValue:
     values = (await request.form).to_dict()
-    link = await _own(slug, for_update=True)
+    link = await own(slug, for_update=True)
     try:
         data = parse(values, editing=link)
     except Invalid as invalid:
@@ -108,12 +109,12 @@ async def edit(slug: str) -> ResponseReturnValue:
 @links.get("/<slug:slug>/delete")
 @login_required
 async def delete_page(slug: str) -> ResponseReturnValue:
-    return await render_template("links/delete.html", link=await _own(slug))
+    return await render_template("links/delete.html", link=await own(slug))
 
 
 @links.post("/<slug:slug>/delete")
 @login_required
 async def delete(slug: str) -> ResponseReturnValue:
-    await service.delete(await _own(slug, for_update=True))
+    await service.delete(await own(slug, for_update=True))
     await flash(f"The link {slug} is deleted.", "success")
     return redirect(url_for("links.index"), 303)
