@@ -11,7 +11,6 @@ from typing import Any
 import flask
 import pytest
 import quart
-from hypercorn.middleware import DispatcherMiddleware
 
 from decant.cors import CORS, cross_origin
 from decant.errors import ConfigError
@@ -135,7 +134,10 @@ async def test_on_a_socket_with_bodies_that_are_too_large_and_below_a_mount_path
     async def items() -> str:
         return str(len(await quart.request.get_data()))
 
-    async with serve(DispatcherMiddleware({"/mount": app})) as url:
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "root_path": "/mount"} if scope["type"] == "http" else scope, receive, send)
+
+    async with serve(mounted) as url:
         status, headers, _ = await _fetch(url, "OPTIONS", "/mount/items", PREFLIGHT)
         assert (status, headers["Allow"], headers.get_all("Access-Control-Allow-Origin")) == (200, "OPTIONS, POST", [A])
         status, headers, _ = await _fetch(url, "POST", "/mount/items", {"Origin": A}, b"x" * 5000)
