@@ -1,0 +1,188 @@
+"""The options that are handed on, and ``run``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import sys
+from typing import Any
+
+import aiohttp
+import pytest
+from socketio import AsyncManager
+
+from decant.quart import Quart
+from decant.socketio import SocketIO
+from tests.socketio.conftest import Connect, make_app
+
+EIO = "?EIO=4&transport=polling"
+
+
+async def opened(url: str, path: str = "socket.io") -> tuple[dict[str, Any], Any]:
+    """What the server says to a client that polls: its parameters, and the response."""
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/{path}/{EIO}") as response:
+        text = await response.text()
+        return (json.loads(text[1:]) if response.status == 200 else {}), response
+
+
+@pytest.mark.parity("socketio", "path / resource")
+@pytest.mark.parametrize("options", [{"path": "/live/io/"}, {"resource": "live/io"}])
+async def test_the_path(app: Quart, served: Any, connect: Connect, options: dict[str, str]) -> None:
+    SocketIO(app, **options)
+    url = await served(app)
+    assert (await connect(url, socketio_path="live/io")).connected
+    assert (await opened(url, "socket.io"))[1].status == 404
+    assert (await opened(url, "live/iota"))[1].status == 404
+
+
+async def test_below_a_mount_path(app: Quart, socketio: SocketIO, connect: Connect) -> None:
+    """The path is that below ``root_path``."""
+    from tests.serving import serve
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "root_path": "/mount"} if scope["type"] != "lifespan" else scope, receive, send)
+
+    async with serve(mounted) as url:
+        client = await connect(url, socketio_path="mount/socket.io")
+        assert client.connected
+        await client.disconnect()
+
+
+@pytest.mark.parity("socketio", "ping_interval, ping_timeout, max_http_buffer_size, allow_upgrades, transports")
+async def test_what_the_client_is_told(app: Quart, served: Any) -> None:
+    """Given as arguments or as configuration; arguments win."""
+    app.config.update(SOCKETIO_PING_INTERVAL=7, SOCKETIO_PING_TIMEOUT=3)
+    SocketIO(app, ping_timeout=4, max_http_buffer_size=5000, allow_upgrades=False)
+    told, _ = await opened(await served(app))
+    assert (told["pingInterval"], told["pingTimeout"], told["maxPayload"]) == (7000, 4000, 5000)
+    assert told["upgrades"] == []
+
+
+@pytest.mark.parity("socketio", "ping_interval, ping_timeout, max_http_buffer_size, allow_upgrades, transports")
+async def test_only_the_transports_named(app: Quart, served: Any, connect: Connect) -> None:
+    SocketIO(app, transports=["websocket"])
+    url = await served(app)
+    assert (await opened(url))[1].status == 400
+    assert (await connect(url)).connected
+
+
+@pytest.mark.parity("socketio", "ping_interval, ping_timeout, max_http_buffer_size, allow_upgrades, transports")
+async def test_a_client_that_answers_no_ping_is_disconnected(app: Quart, served: Any) -> None:
+    socketio, gone = SocketIO(app, ping_interval=0.1, ping_timeout=0.2), asyncio.Queue[str]()
+
+    @socketio.on("disconnect")
+    async def disconnected(reason: str) -> None:
+        await gone.put(reason)
+
+    async with aiohttp.ClientSession() as http:
+        url = f"{await served(app)}/socket.io/?EIO=4&transport=websocket"
+        async with http.ws_connect(url) as websocket:
+            await websocket.receive_str()
+            await websocket.send_str("40")
+            assert await asyncio.wait_for(gone.get(), 10) in (
+                SocketIO.reason.PING_TIMEOUT,
+                SocketIO.reason.TRANSPORT_CLOSE,
+            )
+
+
+@pytest.mark.parity("socketio", "async_handlers, always_connect, namespaces, http_compression, cookie, monitor_clients")
+async def test_the_cookie_and_the_compression(app: Quart, served: Any) -> None:
+    SocketIO(app, cookie="sio", compression_threshold=10)
+    _, response = await opened(await served(app))
+    assert response.cookies["sio"].value
+    assert response.headers["Content-Encoding"] in ("gzip", "deflate")
+
+
+@pytest.mark.parity("socketio", "async_handlers, always_connect, namespaces, http_compression, cookie, monitor_clients")
+async def test_events_one_after_the_other(app: Quart, served: Any, connect: Connect) -> None:
+    """With ``async_handlers=False`` a client's next event waits for the handler of the one before."""
+    socketio, seen = SocketIO(app, async_handlers=False), []
+
+    @socketio.event
+    async def work(number: int) -> None:
+        await asyncio.sleep(0.02 if number == 0 else 0)
+        seen.append(number)
+
+    @socketio.event
+    async def ask() -> list[int]:
+        return list(seen)
+
+    client = await connect(await served(app))
+    for number in range(5):
+        await client.emit("work", number)
+    assert await client.call("ask", timeout=10) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parity("socketio", "client_manager")
+async def test_a_manager_of_one_s_own(app: Quart) -> None:
+    seen: list[str] = []
+
+    class Manager(AsyncManager):  # type: ignore[misc]
+        async def emit(self, event: str, *args: Any, **options: Any) -> None:
+            seen.append(event)
+            await super().emit(event, *args, **options)
+
+    socketio = SocketIO(app, client_manager=Manager())
+    client = await socketio.test_client(app, namespace="/")
+    await socketio.emit("x")
+    assert seen == ["x"]
+    assert [event["name"] for event in client.get_received()] == ["x"]
+
+
+@pytest.mark.parity("socketio", "logger, engineio_logger")
+async def test_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Events are logged if it is asked for; a logger may be given."""
+    for logger, logged in ((True, True), (False, False), (logging.getLogger("mine"), True)):
+        caplog.clear()
+        logging.getLogger("mine").setLevel(logging.INFO)
+        app = make_app()
+        socketio = SocketIO(app, logger=logger)
+        await socketio.test_client(app)
+        await socketio.server.emit("my event")
+        assert ("my event" in caplog.text) == logged, logger
+
+
+PROGRAM = """
+import sys
+from quart import Quart
+from decant.socketio import SocketIO
+app = Quart("program", root_path="/", instance_path="/instance")
+socketio = SocketIO(app)
+@socketio.event
+async def ask():
+    return "answer"
+socketio.run(app, port=int(sys.argv[1]), log_output=False, allow_unsafe_werkzeug=True)
+"""
+
+
+@pytest.mark.parity("socketio", "run(app, host, port, debug, use_reloader, …)")
+async def test_run_serves_until_it_is_told_to_stop(connect: Connect) -> None:
+    """On a plain Quart application, too; a connected client does not keep it from ending."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, str(port), stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    await writer.wait_closed()
+                    break
+        client = await connect(f"http://127.0.0.1:{port}")
+        assert await client.call("ask", timeout=10) == "answer"
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.communicate(), 15)
+        assert process.returncode == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
