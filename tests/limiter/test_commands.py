@@ -15,7 +15,7 @@ from decant.faces import face
 from decant.limiter import Limiter
 from decant.limiter.commands import cli
 
-pytestmark = pytest.mark.parity("limiter", "CLI")
+pytestmark = pytest.mark.parity("limiter", "CLI flask limiter")
 
 
 @pytest.fixture(params=["quart", "flask"])

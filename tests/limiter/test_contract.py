@@ -124,7 +124,7 @@ async def test_limits_before_the_view_are_given_back_where_the_view_is_denied(
     assert await (await client.get("/other")).get_json() == [["10 per 1 hour", 7], ["9 per 1 hour", 8]]
 
 
-@pytest.mark.parity("limiter", "cost")
+@pytest.mark.parity("limiter", "limit(...)")
 async def test_a_request_costs_what_it_is_told(limited: Callable[..., Any], strategy: str) -> None:
     """A number, or a function; what costs more than is left is denied and leaves that; nothing costs nothing."""
     app, limiter = limited(strategy=strategy)

@@ -151,7 +151,7 @@ def test_storage_and_strategy_are_plain(uri: str) -> None:
     assert app.extensions["limiter"] == {limiter}
 
 
-@pytest.mark.parity("limiter", "deduct_when")
+@pytest.mark.parity("limiter", "limit(...)")
 def test_deductions_errors_and_handlers(uri: str) -> None:
     """deduct_when sees Flask's response; an error handler gets RateLimitExceeded."""
     app, limiter = make(uri)

@@ -355,7 +355,7 @@ async def test_a_shared_limit_counts_where_its_scope_is_the_same(limited: Make) 
     assert await statuses(client, "/y1", 3) == [200, 200, 429]
 
 
-@row("scope")
+@row("limit(...)")
 async def test_a_scope_divides_what_a_route_counts(limited: Make) -> None:
     app, limiter = limited()
     plain(app, "/", "index", limiter.limit("1/day", scope=lambda endpoint: quart.request.args["tenant"]))
@@ -364,7 +364,7 @@ async def test_a_scope_divides_what_a_route_counts(limited: Make) -> None:
     assert await statuses(client, "/?tenant=b", 2) == [200, 429]
 
 
-@row("per_method", "methods")
+@row("limit(...)")
 async def test_limits_by_method(limited: Make) -> None:
     """per_method counts each method for itself; methods limits only these, and defaults apply to the others."""
     app, limiter = limited(default_limits=["3/day"])
@@ -377,7 +377,7 @@ async def test_limits_by_method(limited: Make) -> None:
     assert await statuses(client, "/post", 4) == [200, 200, 200, 429]
 
 
-@row("exempt_when")
+@row("limit(...)")
 async def test_exempt_when_leaves_a_limit_out(limited: Make) -> None:
     """A function, sync or async."""
     app, limiter = limited()
@@ -391,7 +391,7 @@ async def test_exempt_when_leaves_a_limit_out(limited: Make) -> None:
     assert await statuses(client, "/?who=admin", 2) == [200, 200]
 
 
-@row("deduct_when")
+@row("limit(...)")
 async def test_deduct_when_counts_by_the_response(limited: Make) -> None:
     """Failed log-ins count, others do not; the headers tell what is left after it."""
     app, limiter = limited(headers_enabled=True)
@@ -576,7 +576,7 @@ async def test_limits_may_be_written_as_objects(limited: Make) -> None:
     assert await statuses(client, "/route", 3) == [200, 200, 429]
 
 
-@row("init_app(app)", "app")
+@row("init_app(app)", "app", "Limiter")
 async def test_several_applications_and_several_limiters(limited: Make) -> None:
     """One limiter on two applications counts and is configured for each; two limiters on one both apply."""
     app, limiter = limited(RATELIMIT_DEFAULT="1/day")

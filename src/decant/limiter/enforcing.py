@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from limits.errors import StorageError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.sansio.response import Response
 
@@ -31,7 +31,7 @@ __all__ = ["Enforcement", "deduct"]
 logger = logging.getLogger("decant.limiter")
 _decisions: Final = counter("decant_limiter_decisions_total", "Requests whose limits were decided", ("outcome",))
 _failures: Final = counter("decant_limiter_storage_failures_total", "Decisions that the storage did not answer")
-_ERRORS: Final = (Unavailable, Overloaded, RedisError, StorageError, OSError)
+_ERRORS: Final = (Unavailable, Overloaded, RedisError, RedisClusterException, StorageError, OSError)
 Asked = tuple[RuntimeLimit, Claim]
 
 
