@@ -6,6 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -51,8 +52,20 @@ def normalize_timeout(timeout: Timeout | str | None) -> float | None:
     return timeout
 
 
+_known: Final[WeakKeyDictionary[Any, list[inspect.Parameter]]] = WeakKeyDictionary()
+
+
 def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
-    return list(inspect.signature(f).parameters.values())
+    """The parameters of a function, which are asked for with each call and take microseconds to find."""
+    try:
+        found = _known.get(f)
+    except TypeError:  # neither hashable nor weakly referable
+        return list(inspect.signature(f).parameters.values())
+    if found is None:
+        found = list(inspect.signature(f).parameters.values())
+        with suppress(TypeError):
+            _known[f] = found
+    return found
 
 
 def _positional(f: Callable[..., Any]) -> int:
