@@ -50,6 +50,12 @@ def _secret_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def _origins(value: str) -> str:
+    if value == "*":
+        return value
+    return ",".join(_public_url(origin.strip()) for origin in value.split(","))
+
+
 class Settings(BaseSettings):
     """One attribute per environment variable of the same name."""
 
@@ -69,6 +75,8 @@ class Settings(BaseSettings):
     """Signs the session cookies; shared by all web processes. When not set, one is made and kept in DATA_DIR."""
     PUBLIC_URL: Annotated[str, AfterValidator(_public_url)] | None = None
     """The origin that people see, for short links and the check of where forms come from; else the request's own."""
+    CORS_ORIGINS: Annotated[str, AfterValidator(_origins)] | None = None
+    """Whose pages' scripts may use the API: origins with commas between them, or ``*``. Not set: only our own."""
     PROXY_HOPS: int = Field(0, ge=0, le=10)
     """How many proxies in front set ``X-Forwarded-For``, ``-Proto`` and ``-Host``; 0 ignores these headers."""
     SESSION_COOKIE_SECURE: bool | None = None

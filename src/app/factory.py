@@ -17,6 +17,7 @@ from .accounts.cli import users
 from .accounts.current import init_current
 from .accounts.passwords import init_passwords
 from .api import init_api
+from .api.cors import init_cors
 from .config import Settings, load_settings, secret_key
 from .extensions import cache, cpu, db, migrations
 from .links import links
@@ -101,6 +102,7 @@ def _register_features(app: Quart) -> None:
     for feature in (pages, accounts, links, qr):
         app.register_blueprint(feature)
     init_api(app)
+    init_cors(app)
     init_redirects(app)
     app.extensions["reserved_slugs"] = reserved_slugs(app)  # after the last route
 
