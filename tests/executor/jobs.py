@@ -41,6 +41,12 @@ def hold(path: str) -> None:
     time.sleep(600)
 
 
+def late_note(path: str) -> None:
+    """Leave a file, a little later."""
+    time.sleep(0.2)
+    Path(path).touch()
+
+
 def fail() -> None:
     raise KeyError("nothing there")
 

@@ -194,7 +194,8 @@ def test_an_executor_with_processes_decorates_nothing(make_site: Callable[..., S
     site = make_site(EXECUTOR_TYPE="process")
     with pytest.raises(TypeError, match="Can't decorate"):
         site.executor.job(double)
-    executor.init_app(quart_app(CPU_EXECUTOR_TYPE="process", EXECUTOR_TYPE="process"))
+    app = quart_app(EXECUTOR_TYPE="process")
+    executor.init_app(app)
     for call in (early.submit, early.map, lambda: early.submit_stored("key")):
         with pytest.raises(TypeError, match="multiprocessing"):
             call()

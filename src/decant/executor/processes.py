@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
 import os
 import pickle
@@ -16,7 +15,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
 from typing import Any
-from weakref import WeakMethod
 
 from ..errors import DecantError
 from . import child
@@ -26,6 +24,7 @@ from .pool import Job
 __all__ = ["ProcessRunner", "WorkerDied", "run_chunk"]
 
 _JOIN_S = 5.0
+_REPLACED = "the idle worker process %s %s: it is replaced"
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 Message = tuple[Job, Callable[[], None]] | None
 
@@ -71,18 +70,19 @@ class _Worker:
         try:
             value = self._call(job.work)
         except BaseException as error:  # belongs to who asks for the result
+            self.free(self)
             job.future.set_exception(error)
         else:
+            self.free(self)
             job.future.set_result(value)
-        self.free(self)
         ended()
+        del message, job, ended  # or an error, its traceback and the future would keep each other
         return True
 
     def _call(self, function: Callable[[], Any]) -> Any:
         work = bytes(ForkingPickler.dumps(function))
-        pipe = self._ready()
+        pipe = self._sent(work)
         try:
-            pipe.send_bytes(work)
             wait([pipe, self._process.sentinel])
             answer = pipe.recv_bytes() if pipe.poll() else None
         except (EOFError, OSError):
@@ -94,11 +94,24 @@ class _Worker:
             raise error from _JobTraceback(text)
         return value
 
+    def _sent(self, work: bytes) -> Connection:
+        """Send it to a process, which may have died since its last job: what did not arrive whole was not run."""
+        try:
+            pipe = self._ready()
+            pipe.send_bytes(work)
+        except OSError:
+            if self._process is None:  # none can be started
+                raise
+            logger.warning(_REPLACED, self._process.pid, self._end())
+            pipe = self._ready()
+            pipe.send_bytes(work)
+        return pipe
+
     def _ready(self) -> Connection:
         if self._pipe is not None and self._process.is_alive():
             return self._pipe
         if self._process is not None:
-            logger.warning("the idle worker process %s %s: it is replaced", self._process.pid, self._end())
+            logger.warning(_REPLACED, self._process.pid, self._end())
         context: Any = multiprocessing.get_context(_METHOD)
         pipe: Connection
         pipe, other = context.Pipe()
@@ -127,7 +140,6 @@ class _Worker:
             process.kill()
             process.join()
         code = process.exitcode
-        process.close()
         if code >= 0:
             return f"ended with status {code}"
         return f"was killed by {signal.Signals(-code).name}"
@@ -148,8 +160,6 @@ class ProcessRunner:
         self._lock = threading.Lock()
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
-        ending = WeakMethod(self._at_exit)
-        atexit.register(lambda: (end := ending()) and end())
 
     def start(self, job: Job, ended: Callable[[], None]) -> None:
         """As :meth:`Runner.start`."""
@@ -178,7 +188,3 @@ class ProcessRunner:
             workers, self._workers, self._idle = self._workers, [], []
         for worker in workers:
             worker.mailbox.put(None)
-
-    def _at_exit(self) -> None:
-        if self._pid == os.getpid():
-            self.stop()

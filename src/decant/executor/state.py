@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any
-from weakref import ref
+from weakref import WeakMethod, ref
 
 from ..bridge import Threads, bridged
 from .futures import FutureCollection, FutureProxy, logger
@@ -35,6 +37,8 @@ class State:
         self.futures = FutureCollection(settings.futures_max_length)
         self._callback_threads = Threads(_CALLBACK_THREADS)
         self._callbacks: set[asyncio.Task[None]] = set()
+        if settings.processes:
+            atexit.register(_at_exit, WeakMethod(self._at_exit), os.getpid())
 
     def place(self) -> Place:
         """The context and the loop of the code that calls this."""
@@ -104,7 +108,22 @@ class State:
             self.pool.name, timeout_s, queued, running, "" if done else f", of which {self.pool.running} went on",
         )  # fmt: skip
 
+    def _at_exit(self) -> None:
+        """Where nobody drained it: the interpreter ends, and would wait for its children without a deadline."""
+        self.pool.close()
+        try:
+            self.pool.idle().result(self.settings.shutdown_timeout_s)
+        except TimeoutError:
+            self.pool.cancel()
+        self.free()
+
     def free(self) -> None:
         """Let idle threads and processes end."""
         self.pool.runner.close()
         self._callback_threads.close()
+
+
+def _at_exit(end: WeakMethod[Callable[[], None]], pid: int) -> None:
+    method = end()
+    if method is not None and os.getpid() == pid:  # a forked child has none of its parent's processes
+        method()
