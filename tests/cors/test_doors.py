@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import re
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import flask
@@ -201,3 +202,25 @@ async def test_no_age_is_said_where_it_is_configured() -> None:
     app.add_url_rule("/now", "now", cross_origin(max_age=0)(lambda: ""), methods=["POST"])
     response = await ask(app, ("OPTIONS", "/now", PREFLIGHT))
     assert response.headers["Access-Control-Max-Age"] == "0"
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_a_decorator_that_answers_in_the_views_place_keeps_the_views_rules(kind: str) -> None:
+    """A cache above ``cross_origin``: its stored answers get the headers of each request, in an app with a ``CORS``."""
+
+    def set_up(app: Any, cors: Any, cross: Any) -> None:
+        cors(app, resources=[])
+
+        def answered(view: Any) -> Any:
+            @wraps(view)
+            def stored() -> str:
+                return "stored"
+
+            return stored
+
+        app.add_url_rule("/stored", "stored", answered(cross(origins=[A, EVIL])(lambda: "fresh")))
+
+    app = build(kind, set_up)
+    for origin in (A, EVIL):
+        response = await ask(app, ("GET", "/stored", {"Origin": origin}))
+        assert response.headers.getlist("Access-Control-Allow-Origin") == [origin]
