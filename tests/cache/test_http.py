@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from quart import Response, abort, flash, g, get_flashed_messages, make_response, request, session
+import quart
+from quart import Response, abort, flash, g, get_flashed_messages, make_response, request, session, websocket
 
 from decant import Quart
 from decant.cache import Cache
@@ -229,6 +230,62 @@ async def test_vary(simple: Pair, counter: Counter) -> None:
     assert [await body(client, headers=language) for language in languages] == ["de 1", "en 2", "de 1"]
     response = await client.get("/", headers=languages[0])
     assert {name.strip() for name in response.headers["Vary"].split(",")} >= {"Origin", "Accept-Language"}
+
+
+async def test_no_path_stands_for_another_users_or_languages_value(simple: Pair, counter: Counter) -> None:
+    """Keys are told apart by what a client cannot write into a path."""
+    app, cache = simple
+
+    @app.get("/<path:path>")
+    @cache.cached(vary=("Accept-Language",), per_user=lambda: request.headers.get("X-User"))
+    async def page(path: str) -> str:
+        return f"{path} {await counter()}"
+
+    client = app.test_client()
+    await body(client, "/x", headers={"Accept-Language": "de", "X-User": "ada"})
+    async with app.app_context():
+        (key,) = cache.cache._values
+        forged = key.replace("view//x", "").strip(":")
+    for path in (f"/x/{forged}", f"/x:{forged}", f"/{key}"):
+        assert (await body(client, path)).endswith(path[1:] + f" {counter.calls}")
+    assert await body(client, "/x", headers={"Accept-Language": "de", "X-User": "ada"}) == "x 1"
+
+
+async def test_in_a_websocket_it_is_a_function(simple: Pair, counter: Counter) -> None:
+    app, cache = simple
+    number = cache.cached(key_prefix="%s")(counter.__call__)
+
+    @app.websocket("/ws")
+    async def ws() -> None:
+        await websocket.send(f"{await number()} {await number()}")
+
+    async with app.test_client().websocket("/ws") as socket:
+        assert await socket.receive() == "1 1"
+
+
+async def test_an_application_of_plain_quart(no_blocking: Any) -> None:
+    """Twins need no decant.Quart: sync and async views, background refreshes, per-user values."""
+    no_blocking.deactivate()
+    app = quart.Quart("plain")
+    app.secret_key = "for tests"
+    cache = Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+    calls: list[str] = []
+
+    @app.get("/<name>")
+    @cache.cached(timeout=0.05, stale_while_revalidate=60, etag=True, response_hit_indication=True)
+    def view(name: str) -> dict[str, Any]:
+        calls.append(request.path)
+        return {"n": len(calls)}
+
+    client = app.test_client()
+    for expected in (1, 1):
+        assert await (await client.get("/x")).get_json() == {"n": expected}
+    await asyncio.sleep(0.06)
+    stale = await client.get("/x")
+    assert (await stale.get_json(), stale.headers["hit_cache"]) == ({"n": 1}, "True")
+    await asyncio.gather(*app.background_tasks)
+    assert await (await client.get("/x")).get_json() == {"n": 2}
+    assert calls == ["/x", "/x"]
 
 
 async def test_tags(make: Make, config: dict[str, Any], counter: Counter) -> None:

@@ -316,7 +316,7 @@ class Call:
                     future.set_result(stored)
                     return value if stored else _MISS
             except Exception as error:
-                if once_a_minute(f"refresh {self.key}"):
+                if once_a_minute(f"refresh {id(self.state)}"):
                     logger.exception("A stale value stays, since computing a new one failed: %s", error)
                 return _MISS
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -77,7 +78,8 @@ class Cache(Values):
             setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
             app.jinja_env.add_extension(CacheExtension)
         if of_quart:
-            app.after_serving(backend.aclose)
+            with suppress(AssertionError):  # it serves already: the connections end with the loop
+                app.after_serving(backend.aclose)
 
     def decorates(self, f: Function, source_check: bool | None) -> None:
         """Note a function; its source is read now if it is needed, not when a request comes."""

@@ -94,15 +94,16 @@ class ViewCall(Call):
         if rules.vary:
             headers = current_request().headers
             text = "\n".join(f"{name.lower()}:{headers.get(name, '')}" for name in rules.vary)
-            key += "/vary:" + hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+            # In front, where no path can forge it.
+            key = f"vary:{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}:{key}"
         if self.user is not None:
-            key += "/user:" + self.user
+            key = f"user:{self.user}:{key}"
         return str(key)
 
     # -- whose answer it is ------------------------------------------------------------------------------------
 
     def _is_view(self) -> bool:
-        if not has_request():
+        if not has_request() or quart.has_websocket_context():
             return False
         if self.rules.is_for_views:
             return True
