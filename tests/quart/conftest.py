@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from decant import Quart
-from decant.testing import Client
 from tests.serving import serve
 
 
@@ -18,7 +17,6 @@ from tests.serving import serve
 def app() -> Iterator[Quart]:
     """An empty application, whose threads end with the test."""
     app = Quart(__name__, root_path=str(Path(__file__).parent))
-    app.test_client_class = Client  # imported by now: on the event loop that would block it
     app.secret_key = "for tests"
     yield app
     app.workers.close()

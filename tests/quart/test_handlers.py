@@ -135,6 +135,32 @@ async def test_in_thread_uses_the_applications_pool(app: Quart) -> None:
     assert await (await app.test_client().get("/")).get_data() == b"from a thread"
 
 
+async def test_without_a_queue_idle_threads_serve(app: Quart) -> None:
+    """SYNC_MAX_QUEUED = 0: one request for each thread, and 503 for one more; its teardown hooks run nevertheless."""
+    app.config.update(SYNC_WORKERS=2, SYNC_MAX_QUEUED=0)
+    go, torn_down = threading.Event(), []
+
+    @app.get("/")
+    def view() -> str:
+        go.wait(5)
+        return "served"
+
+    @app.teardown_request
+    def teardown(error: BaseException | None) -> None:
+        torn_down.append(error)
+
+    client = app.test_client()
+    working = [asyncio.create_task(client.get("/")) for _ in range(2)]
+    async with asyncio.timeout(5):
+        while app.threads.busy < 2:
+            await asyncio.sleep(0.001)
+    assert (await client.get("/")).status_code == 503
+    assert len(torn_down) == 1
+    go.set()
+    assert [(await task).status_code for task in working] == [200, 200]
+    assert (await client.get("/")).status_code == 200
+
+
 async def test_a_full_queue_is_answered_with_503(app: Quart) -> None:
     """More than SYNC_MAX_QUEUED waiting calls: 503 at once, with Retry-After; those who wait are served."""
     app.config.update(SYNC_WORKERS=1, SYNC_MAX_QUEUED=1)
@@ -231,7 +257,7 @@ async def test_a_handler_of_its_own_goes_before_503(app: Quart) -> None:
     [
         ("SYNC_WORKERS", 0),
         ("SYNC_WORKERS", "40"),
-        ("SYNC_MAX_QUEUED", 0),
+        ("SYNC_MAX_QUEUED", -1),
         ("SYNC_HANDLERS", "pool"),
         ("TEARDOWN_TIMEOUT", None),
     ],

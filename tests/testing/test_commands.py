@@ -8,6 +8,7 @@ import click
 import pytest
 from quart import Quart, current_app
 
+import decant
 from decant.testing import CliRunner
 
 
@@ -98,3 +99,16 @@ def test_commands_of_our_application_have_its_context(quart_class: type[Quart]) 
 
     expected = "nowhere\n" if quart_class is Quart else "project\n"
     assert CliRunner(app).invoke(args=["where"]).output == expected
+
+
+def test_decants_applications_have_this_runner() -> None:
+    """app.test_cli_runner() runs commands that are async; a subclass may have another runner, and derive from it."""
+    app = decant.Quart("project", static_folder=None)
+    assert type(app.test_cli_runner()) is CliRunner
+    assert app.test_cli_runner().invoke(loose, ["ran"]).output == "loose ran\n"
+
+    class Runner(decant.Quart.test_cli_runner_class):  # type: ignore[misc]
+        pass
+
+    app.test_cli_runner_class = Runner
+    assert type(app.test_cli_runner()) is Runner

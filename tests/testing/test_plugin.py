@@ -404,3 +404,29 @@ def test_uvloop_is_bridged_too(pytester: pytest.Pytester, run: Run) -> None:
                 assert g.value == 1
     """)
     run(*ASYNCIO).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("where", ["conftest", "fixture"])
+def test_the_client_is_imported_before_a_test_runs(pytester: pytest.Pytester, run: Run, where: str) -> None:
+    """Not by app.test_client() on the event loop, where an import blocks: also if a fixture imports the application."""
+    early = "from decant import Quart" if where == "conftest" else ""
+    pytester.makeconftest(f"""
+        import sys
+        import pytest
+        {early}
+
+        @pytest.fixture
+        def app():
+            assert ("decant.testing.client" in sys.modules) is {where == "conftest"}
+            from decant import Quart
+            return Quart("project", static_folder=None)
+    """)
+    pytester.makepyfile("""
+        import sys
+
+        async def test(app):
+            loaded = set(sys.modules)
+            app.test_client(), app.test_cli_runner()
+            assert set(sys.modules) == loaded
+    """)
+    run(*ASYNCIO, apart=True).assert_outcomes(passed=1)

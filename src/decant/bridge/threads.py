@@ -37,7 +37,8 @@ class Threads:
     """A bounded pool of threads for synchronous functions.
 
     :param size: how many threads; further calls queue.
-    :param max_queued: how many calls may queue; one more raises :exc:`~decant.errors.Overloaded`.
+    :param max_queued: how many calls may queue; one more raises :exc:`~decant.errors.Overloaded`. With 0 none
+        queues: a call is refused when every thread works.
     :param grace_s: how long a cancelled caller waits for its thread, which is stopped at its next ``wait``. A
         thread that takes longer is abandoned: each of its later waits raises ``CancelledError``.
     :param may_wait: ``False`` for hashing and file work, which hold a thread but never need the loop.
@@ -60,6 +61,11 @@ class Threads:
         """How many calls wait for a thread now."""
         return max(0, self._calls - self.size)
 
+    @property
+    def full(self) -> bool:
+        """Whether one more call would be refused."""
+        return self._calls >= self.size + self.max_queued
+
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function(*args, **kwargs)`` in a thread, with the caller's context variables, which it may set."""
         sender, work = owner.get(), partial(function, *args, **kwargs)
@@ -74,7 +80,7 @@ class Threads:
         if self._pid != os.getpid():  # a forked child has none of its parent's threads
             self._executor, self._lock, self._pid, self._calls = None, threading.Lock(), os.getpid(), 0
         with self._lock:
-            if self.queued >= self.max_queued:
+            if self.full:
                 raise Overloaded(f"{self.queued} calls already wait for one of {self.size} threads")
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self.size, thread_name_prefix="decant")

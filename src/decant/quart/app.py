@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from .handlers import Workers, iscoroutinefunction, number
 from .incoming import Request, Websocket
 from .response import IterableBody, Response, StepsInThreads
 from .stopping import Connections
-from .versions import takes_context
+from .versions import ClientDisconnected, takes_context
 
 __all__ = ["Quart"]
 
@@ -41,6 +41,15 @@ class _TestClientClass:
         from ..testing import Client
 
         return Client
+
+
+class _TestCliRunnerClass:
+    """:class:`decant.testing.CliRunner`, as :class:`_TestClientClass`."""
+
+    def __get__(self, app: object, owner: type) -> Any:
+        from ..testing import CliRunner
+
+        return CliRunner
 
 
 class Quart(quart.Quart):
@@ -64,6 +73,7 @@ class Quart(quart.Quart):
     request_class = Request
     response_class = Response
     websocket_class = Websocket
+    test_cli_runner_class: Any = _TestCliRunnerClass()
     test_client_class: Any = _TestClientClass()
 
     default_config = ImmutableDict(
@@ -157,6 +167,13 @@ class Quart(quart.Quart):
         if isinstance(error, Overloaded | Unavailable) and not self._is_handled(error):
             error = _answer(error)
         return await handle(*context, error)
+
+    def log_exception(self, *args: Any) -> None:
+        """As Quart's, but for a client that went away while its body was read, which is no error here."""
+        *context, exception_info = args
+        log: Any = super().log_exception
+        if not issubclass(exception_info[0], ClientDisconnected):
+            log(*context, exception_info)
 
     def _is_handled(self, error: DecantError) -> bool:
         kinds = [kind for handlers in self.error_handler_spec.values() for kind in handlers.get(None, ())]
@@ -279,11 +296,14 @@ class Quart(quart.Quart):
         client_class = self.test_client_class or _TestClientClass().__get__(self, type(self))
         return client_class(self, use_cookies=use_cookies, **kwargs)
 
-    def test_request_context(self, path: str = "/", **kwargs: Any) -> Any:
-        """As Quart's; the path may be left out, and ``data`` may be a form, as in Flask."""
-        if isinstance(kwargs.get("data"), Mapping):
-            kwargs["form"] = kwargs.pop("data")
-        return super().test_request_context(path, **kwargs)
+    def test_request_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Flask's, with the arguments of :meth:`decant.testing.Client.open`, Quart's among them: to be entered with
+        ``async with``. With ``FLASK_COMPAT = False`` it is Quart's."""
+        if not self._compat():
+            return super().test_request_context(*args, **kwargs)
+        from ..testing.outgoing import request_for
+
+        return self.request_context(request_for(self, args, kwargs))
 
 
 def _answer(error: HTTPException | Overloaded | Unavailable) -> HTTPException:

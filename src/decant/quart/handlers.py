@@ -70,7 +70,7 @@ class Workers:
         """:raises ConfigError: if a value is wrong."""
         choice(self.config, "SYNC_HANDLERS", _ALLOWED)
         number(self.config, "SYNC_WORKERS", 1)
-        number(self.config, "SYNC_MAX_QUEUED", 1)
+        number(self.config, "SYNC_MAX_QUEUED", 0)
 
     @property
     def threads(self) -> Threads:
@@ -103,7 +103,7 @@ class Workers:
                 result = function(*args, **kwargs)
             else:
                 threads = self.threads
-                if threads.queued >= threads.max_queued and must_run():
+                if threads.full and must_run():
                     threads = self._reserve
                 result = await threads.run(function, *args, **kwargs)
             if isawaitable(result):

@@ -48,7 +48,7 @@ class Upload(io.BufferedIOBase):
     @property
     def name(self) -> Any:
         """The file descriptor, once it is on the disk."""
-        return self._file.name if self._on_disk else None
+        return getattr(self._file, "name", None)
 
     def readable(self) -> bool:
         return True

@@ -12,13 +12,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 from flask import Flask
 from flask.testing import EnvironBuilder as FlaskBuilder
 from quart import Quart
-from quart.testing import make_test_scope
+from quart.testing import make_test_scope, no_op_push
 from werkzeug.datastructures import Headers, MultiDict
 from werkzeug.test import EnvironBuilder
 from werkzeug.urls import iri_to_uri
 from werkzeug.wrappers import Request as SentRequest
 
-__all__ = ["Outgoing", "build"]
+__all__ = ["Outgoing", "build", "request_for"]
 
 Environ = dict[str, Any]
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
@@ -88,6 +88,23 @@ class Outgoing:
         )
         return builder.get_request()
 
+    def received(self, app: Quart, send_push_promise: Any = no_op_push) -> Any:
+        """The request as the application has it, without its body."""
+        headers = Headers(self.headers)
+        if self.client is not None:
+            headers["Remote-Addr"] = self.client[0]  # as Quart's connections do
+        return app.request_class(
+            self.method,
+            self.scheme,
+            self.path.removeprefix(self.root_path),
+            self.query_string.encode(),
+            headers,
+            self.root_path,
+            self.http_version,
+            send_push_promise=send_push_promise,
+            scope=cast(Any, self.scope()),
+        )
+
     def redirected(self, location: str, status: int, *, subdomains: bool) -> Outgoing:
         """The request that follows a redirect, with Flask's rules.
 
@@ -126,6 +143,20 @@ async def build(app: Quart, environ_base: Environ, args: tuple[Any, ...], kwargs
     if (args and isinstance(args[0], EnvironBuilder)) or any(_may_block(kwargs.get(key)) for key in _BODY_KEYS):
         return await asyncio.to_thread(_build, app, environ_base, args, kwargs)
     return _build(app, environ_base, args, kwargs)
+
+
+def request_for(app: Quart, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The application's request, whole, that the arguments of ``app.test_request_context`` describe.
+
+    They are those of ``client.open``, and Quart's ``send_push_promise``. Its address is ``None`` unless given,
+    as in Flask.
+    """
+    kwargs = dict(kwargs)
+    send_push_promise = kwargs.pop("send_push_promise", no_op_push)
+    outgoing = _build(app, {}, args, kwargs)
+    request = outgoing.received(app, send_push_promise)
+    request.body.set_result(outgoing.body)
+    return request
 
 
 def _may_block(value: Any) -> bool:

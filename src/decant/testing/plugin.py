@@ -1,7 +1,8 @@
 """The pytest plugin: asynchronous tests run in a bridge, and fixtures for a Quart application.
 
 pytest loads it wherever Decant is installed. It imports neither Decant nor Quart, and changes nothing, until a test
-run imports :mod:`decant.bridge` or asks for one of its fixtures.
+run imports :mod:`decant.bridge` or asks for one of its fixtures. Where :mod:`decant.quart` has been imported, the test
+client is, too, before the test runs: on its event loop the import would block.
 
 **Bridged tests.** Each ``async def`` test and fixture that pytest-asyncio runs is run by
 :func:`decant.bridge.bridged`, so that lazy loads and :func:`decant.wait` work in it, as in a request. So are the
@@ -39,7 +40,13 @@ import pytest
 
 from . import fixtures
 
-__all__ = ["Bridging", "pytest_addoption", "pytest_configure"]
+__all__ = [
+    "Bridging",
+    "pytest_addoption",
+    "pytest_collection_finish",
+    "pytest_configure",
+    "pytest_runtest_call",
+]
 
 Function = Callable[..., Any]
 _CHOICES = ("auto", "on", "off")
@@ -58,6 +65,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if choice != "off":
         config.pluginmanager.register(Bridging(always=choice == "on"), "decant-bridge")
     config.pluginmanager.register(_offered(config), "decant-fixtures")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    _import_client()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    _import_client()  # where a fixture was what imported the application
+
+
+def _import_client() -> None:
+    """Import what ``app.test_client()`` would on the event loop, where it reads files and blocks."""
+    if "decant.quart" in sys.modules and "decant.testing.client" not in sys.modules:
+        from . import client, commands  # noqa: F401
 
 
 def _offered(config: pytest.Config) -> ModuleType:

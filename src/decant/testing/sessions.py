@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from quart import Request
 from quart.sessions import SessionMixin
-from quart.testing import no_op_push
 
 from ..bridge import wait
 from .outgoing import build
@@ -51,21 +50,8 @@ class SessionTransaction:
     async def _open(self) -> SessionMixin:
         app = self._client.app
         outgoing = self._client.with_cookies(await build(app, self._client.environ_base, self._args, self._kwargs))
-        if outgoing.client is not None:
-            outgoing.headers["Remote-Addr"] = outgoing.client[0]  # as Quart's connections do
-        scope: Any = outgoing.scope()
         self._outgoing = outgoing
-        self._request = app.request_class(
-            outgoing.method,
-            outgoing.scheme,
-            outgoing.path.removeprefix(outgoing.root_path),
-            outgoing.query_string.encode(),
-            outgoing.headers,
-            outgoing.root_path,
-            outgoing.http_version,
-            scope,
-            send_push_promise=no_op_push,
-        )
+        self._request = outgoing.received(app)
         async with app.request_context(self._request):
             session: SessionMixin | None = await app.ensure_async(app.session_interface.open_session)(
                 app, self._request
