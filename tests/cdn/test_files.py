@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import brotli
+import flask
 import pytest
 import quart
 
@@ -167,6 +168,23 @@ async def test_a_guard_of_the_application_holds_for_files_too(app: Any, get: Get
     app.before_request_funcs[None].append(lambda: ("for members", 401))
     status, _, body = await get(app, "/static/app.css")
     assert (status, body) == (401, b"for members")
+
+
+async def test_what_everybody_may_keep_carries_nobodys_cookie(app: Any, get: Get) -> None:
+    """A permanent session is sent again with each response: not with one that a CDN gives to others."""
+    app.secret_key = "for tests"
+    session = quart.session if isinstance(app, quart.Quart) else flask.session
+
+    def sign_in() -> None:
+        session["user"] = "ada"
+        session.permanent = True
+
+    app.before_request_funcs[None].append(sign_in)
+    _, headers, _ = await get(app, f"/static/app.css?t={TAG}", Accept_Encoding="br")
+    assert headers.getlist("Set-Cookie") == []
+    assert headers["Vary"] == "Accept-Encoding"
+    _, headers, _ = await get(app, "/static/app.css")
+    assert headers["Set-Cookie"].startswith("session=")
 
 
 async def test_files_are_read_once_and_off_the_loop(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:

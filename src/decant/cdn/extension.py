@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..context import current_app, current_request, on_quart
+from .doors import AsgiDoor, WsgiDoor
 from .index import Index, is_static
 from .serving import static_view
 from .urls import url_for
@@ -63,8 +64,10 @@ class CDN:
         if quarts:
             app.before_serving(_reader(app, index))
             app.before_request(_quart_replacer(app, index))
+            app.asgi_app = AsgiDoor(app)
         else:
             app.before_request(_flask_replacer(index))
+            app.wsgi_app = WsgiDoor(app)
 
 
 def _reader(app: Any, index: Index) -> Any:

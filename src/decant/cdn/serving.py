@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from ..context import current_app, current_request, on_quart
+from .doors import SHARED
 from .files import File
 from .index import Index
 
@@ -76,8 +77,16 @@ def _dated(response: Any, file: File | None, filename: str) -> Any:
     if file is not None and current_request().args.get("t") == file.fingerprint:
         response.headers["Cache-Control"] = _FOREVER
         response.headers.pop("Expires", None)
+        _share()
         return response
     if "Cache-Control" not in response.headers:
         seconds = current_app().get_send_file_max_age(filename)
         response.headers["Cache-Control"] = "no-cache" if seconds is None else f"public, max-age={seconds}"
     return response
+
+
+def _share() -> None:
+    request = current_request()
+    shared = (request.scope if hasattr(request, "scope") else request.environ).get(SHARED)
+    if shared is not None:  # in a test's own request context there is none
+        shared.response = True
