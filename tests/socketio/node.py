@@ -34,13 +34,8 @@ def make_app(redis_url: str, channel: str) -> Quart:
         return await socketio.call("question", value, to=sid, timeout=10)
 
     @socketio.event
-    async def flood(count: int, size: int) -> None:
-        for number in range(count):
-            await emit("drop", [number, "x" * size])
-            await asyncio.sleep(0)
-
-    @socketio.event
     async def linger(seconds: float) -> str:
+        print("lingers", flush=True)
         await asyncio.sleep(seconds)
         return "lingered"
 

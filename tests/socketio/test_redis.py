@@ -103,6 +103,7 @@ async def test_events_keep_their_order_and_arrive_once(start: Start, redis_url: 
     assert two.client.get_received() == one.client.get_received() == []
 
 
+@pytest.mark.parity("socketio", "channel")
 async def test_a_script_emits(start: Start, redis_url: str, channel: str) -> None:
     """Without an application, from a plain program and from a running loop."""
     web = await start(redis_url)
