@@ -158,6 +158,26 @@ async def test_a_new_password_needs_the_current_one(ada: Person) -> None:
     assert "at least 10" in page
 
 
+async def test_who_waits_for_a_hash_holds_no_connection(
+    app: Quart, person: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hashing may queue: registering, logging in and changing the password leave the database to others meanwhile."""
+    threads = app.extensions["passwords"].threads
+    hashed, held = threads.run, list[int]()
+
+    async def run(*args: Any) -> Any:
+        held.append(db.engine.pool.checkedout())
+        return await hashed(*args)
+
+    monkeypatch.setattr(threads, "run", run)
+    ada = person()
+    await ada.register("ada")
+    await ada.log_in("ada")
+    form = {"current_password": PASSWORD, "new_password": "another long one"}
+    assert (await ada.post("/account/password", form)).status_code == 303
+    assert held == [0, 0, 0, 0]
+
+
 async def test_a_login_begins_a_new_session(ada: Person, person: People) -> None:
     """What somebody planted in the session before (a known token) is gone after the log-in."""
     victim = person()
@@ -331,7 +351,13 @@ async def test_registration_can_be_closed(make: Make) -> None:
 
 async def test_a_flood_of_logins_is_answered_with_503(make: Make) -> None:
     """Past the bounded queue of the hashing threads a log-in is refused at once, with Retry-After; none hangs."""
-    app = await make(HASH_THREADS=1, ARGON2_TIME_COST=10, ARGON2_MEMORY_COST_KIB=8192)
+    app = await make(
+        HASH_THREADS=1,
+        ARGON2_TIME_COST=10,
+        ARGON2_MEMORY_COST_KIB=8192,
+        RATE_LOGIN_ACCOUNT="1000 per minute",
+        RATE_LOGIN_ADDRESS="1000 per minute",
+    )
     people = [Person(app.test_client()) for _ in range(130)]
     for somebody in people:
         await somebody.get("/login")

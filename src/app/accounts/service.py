@@ -72,6 +72,7 @@ async def change_password(user: User, current: str, new: str) -> None:
     :raises Invalid: if the current one is wrong or the new one is refused.
     """
     errors: dict[str, str] = {}
+    await db.session.commit()  # gives the connection back: hashing may queue
     checked = check(errors, "new_password", rules.new_password, new, user=user.username)
     if len(current) > rules.LONGEST_PASSWORD or not await passwords().verify(user.password_hash, current):
         errors["current_password"] = "This is not your password."  # noqa: S105
