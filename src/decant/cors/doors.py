@@ -42,8 +42,7 @@ class AsgiDoor:
         if path is None:
             await self.inner(scope, receive, send)
             return
-        asked = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
-        if is_preflight(scope["method"], asked):
+        if scope["method"] == "OPTIONS" and is_preflight("OPTIONS", asked := _decoded(scope)):
             answer = self.rules.preflight(self.app, self._request(scope, path, asked))
             if answer is not None:
                 answer.extend({"Content-Type": _HTML, "Content-Length": "0"})
@@ -55,7 +54,9 @@ class AsgiDoor:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start" and not passage.evaluated:
                 present = {name.lower() for name, _ in message["headers"]}
-                missed = _missed(self.rules, path, asked, scope["method"], lambda name: name.encode() in present)
+                missed = _missed(
+                    self.rules, path, _decoded(scope), scope["method"], lambda name: name.encode() in present
+                )
                 message = {**message, "headers": [*message["headers"], *_encoded(missed)]}
             await send(message)
 
@@ -111,6 +112,10 @@ def _path(scope: MutableMapping[str, Any]) -> str | None:
     if path == root:
         return "/"
     return str(path).removeprefix(root) if path.startswith(f"{root}/") else None
+
+
+def _decoded(scope: MutableMapping[str, Any]) -> Headers:
+    return Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
 
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
