@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -15,6 +17,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from decant import wait
+from decant.bridge import in_thread
 from decant.errors import Overloaded
 from decant.executor import Executor
 
@@ -191,6 +194,65 @@ def test_a_closed_loop_does_not_keep_the_queue(make_site: Callable[..., Site]) -
     assert blocker.result(10)
     assert site.executor.submit(lambda: 5).result(10) == 5
     assert {type(future.exception(10)) for future in lost} == {RuntimeError}
+
+
+FORKED = """
+import os, threading
+from flask import Flask
+from decant.executor import Executor
+
+app = Flask(__name__)
+app.config.update(EXECUTOR_MAX_WORKERS=1)
+executor, release = Executor(app), threading.Event()
+executor.submit_stored("held", release.wait)
+queued = executor.submit(os.getpid)
+child = os.fork()
+if not child:
+    status = 0
+    try:
+        assert executor.futures.done("held") is None
+        assert executor.submit(os.getpid).result(10) == os.getpid()
+        status = 7
+    finally:
+        os._exit(status)
+_, status = os.waitpid(child, 0)
+release.set()
+assert queued.result(10) == os.getpid()
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_forked_child_has_an_executor_of_its_own() -> None:
+    """As under a server that loads the application and then forks: the parent's jobs are the parent's."""
+    script = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED]
+    ended = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout.strip(), ended.stderr) == ("7", "")
+
+
+def test_an_async_view_of_flask_does_not_lend_its_loop(make_site: Callable[..., Site]) -> None:
+    """Its loop ends with the view; the job goes on."""
+    site, release = make_site("flask"), threading.Event()
+
+    async def view() -> Any:
+        return site.executor.submit(release.wait, 10)
+
+    future = site.visit(lambda: asyncio.run(view()))
+    release.set()
+    assert future.result(10) is True
+
+
+async def test_mounted_flask_waits_on_the_loop_that_serves_it(make_site: Callable[..., Site]) -> None:
+    """A Flask view in a thread of the bridge: its jobs wait for that loop, not for one of their own."""
+    site = make_site("flask")
+
+    async def here() -> Any:
+        return asyncio.get_running_loop()
+
+    def view() -> Any:
+        with site.app.test_request_context("/below"):
+            return site.executor.submit(lambda: (flask.request.path, wait(here()))).result(10)
+
+    assert await in_thread(view) == ("/below", asyncio.get_running_loop())
 
 
 def test_an_executor_does_not_keep_its_applications() -> None:

@@ -20,12 +20,13 @@ __all__ = ["called", "main"]
 
 
 def main(pipe: Connection) -> None:
-    """Answer each pickled function without arguments with ``(value, error, traceback)``, pickled."""
+    """Take each pickled function without arguments, say so, and answer with ``(value, error, traceback)``, pickled."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the parent, which then ends this
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             work = pipe.recv_bytes()
+            pipe.send_bytes(b"taken")
         except (EOFError, OSError):
             return
         pipe.send_bytes(_answer(work))

@@ -191,10 +191,10 @@ class Executor(futures.Executor):
         """The current application's state; that of the only application if the current one has none."""
         state = self._states.get(current_app()) if has_app() else None
         if state is not None:
-            return state
+            return state.here()
         states = list(self._states.values())
         if len(states) == 1:
-            return states[0]
+            return states[0].here()
         if not states:
             raise RuntimeError("this executor has no application yet: call init_app(app) first")
         raise RuntimeError("this executor serves several applications: an app context must say which is meant")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import signal
 import threading
@@ -81,12 +80,11 @@ class _Worker:
 
     def _call(self, function: Callable[[], Any]) -> Any:
         work = bytes(ForkingPickler.dumps(function))
-        pipe = self._sent(work)
-        try:
-            wait([pipe, self._process.sentinel])
-            answer = pipe.recv_bytes() if pipe.poll() else None
-        except (EOFError, OSError):
-            answer = None
+        if not self._taken(work):
+            logger.warning(_REPLACED, self._process.pid, self._end())
+            if not self._taken(work):
+                raise WorkerDied(f"two worker processes died before they took a job, this one {self._end()}")
+        answer = self._received()
         if answer is None:
             raise WorkerDied(f"the worker process {self._process.pid} {self._end()} in the middle of a job")
         value, error, text = pickle.loads(answer)  # from our own child  # noqa: S301
@@ -94,18 +92,23 @@ class _Worker:
             raise error from _JobTraceback(text)
         return value
 
-    def _sent(self, work: bytes) -> Connection:
-        """Send it to a process, which may have died since its last job: what did not arrive whole was not run."""
+    def _taken(self, work: bytes) -> bool:
+        """Send it to the process: whether that has it, and may have begun it. It may have died since its last job."""
+        pipe = self._ready()
         try:
-            pipe = self._ready()
             pipe.send_bytes(work)
         except OSError:
-            if self._process is None:  # none can be started
-                raise
-            logger.warning(_REPLACED, self._process.pid, self._end())
-            pipe = self._ready()
-            pipe.send_bytes(work)
-        return pipe
+            return False
+        return self._received() is not None
+
+    def _received(self) -> bytes | None:
+        """The next message; ``None`` if the process has ended."""
+        assert self._pipe is not None
+        try:
+            wait([self._pipe, self._process.sentinel])
+            return self._pipe.recv_bytes() if self._pipe.poll() else None
+        except (EOFError, OSError):
+            return None
 
     def _ready(self) -> Connection:
         if self._pipe is not None and self._process.is_alive():
@@ -156,7 +159,7 @@ class ProcessRunner:
     """
 
     def __init__(self, size: int) -> None:
-        self.size, self._pid = size, os.getpid()
+        self.size = size
         self._lock = threading.Lock()
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
@@ -164,8 +167,6 @@ class ProcessRunner:
     def start(self, job: Job, ended: Callable[[], None]) -> None:
         """As :meth:`Runner.start`."""
         with self._lock:
-            if self._pid != os.getpid():  # a forked child has none of its parent's threads
-                self._workers, self._idle, self._pid = [], [], os.getpid()
             if not self._idle:
                 self._idle.append(_Worker(len(self._workers), self._free))
                 self._workers.append(self._idle[-1])

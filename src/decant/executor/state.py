@@ -30,15 +30,24 @@ class State:
 
     def __init__(self, app: Any, name: str, settings: Settings) -> None:
         self.settings, self._app = settings, ref(app)
+        self._names = (app.name, name or "default")
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        settings, self.pid = self.settings, os.getpid()
         runner = ProcessRunner if settings.processes else ThreadRunner
-        self.pool = Pool(
-            app.name, name or "default", settings.max_workers, settings.max_pending, runner(settings.max_workers)
-        )
+        self.pool = Pool(*self._names, settings.max_workers, settings.max_pending, runner(settings.max_workers))
         self.futures = FutureCollection(settings.futures_max_length)
         self._callback_threads = Threads(_CALLBACK_THREADS)
         self._callbacks: set[asyncio.Task[None]] = set()
         if settings.processes:
-            atexit.register(_at_exit, WeakMethod(self._at_exit), os.getpid())
+            atexit.register(_at_exit, WeakMethod(self._at_exit), self.pid)
+
+    def here(self) -> State:
+        """Itself; in a forked child without the parent's jobs, which do not run there."""
+        if self.pid != os.getpid():
+            self._begin_anew()
+        return self
 
     def place(self) -> Place:
         """The context and the loop of the code that calls this."""
@@ -83,7 +92,7 @@ class State:
 
     def open(self) -> None:
         """Take jobs, again after :meth:`drain`."""
-        self.pool.open()
+        self.here().pool.open()
 
     async def drain(self, timeout_s: float | None) -> None:
         """Take no more jobs; wait for those that there are, and stop what has not ended by then."""
@@ -115,6 +124,8 @@ class State:
             self.pool.idle().result(self.settings.shutdown_timeout_s)
         except TimeoutError:
             self.pool.cancel()
+            with suppress(TimeoutError):
+                self.pool.idle().result(_LAST_GRACE_S)
         self.free()
 
     def free(self) -> None:
