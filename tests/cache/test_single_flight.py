@@ -123,7 +123,9 @@ async def test_a_crashed_holder_of_the_lock_is_waited_for_no_longer_than_its_lea
         assert await backend.lock("_decant_flight_k", "of a process that was killed", 1.0)
         started = time.monotonic()
         assert await f() == 1
-        assert 0.3 < time.monotonic() - started < 4
+        waited_s = time.monotonic() - started
+        least_s = 0.0 if config["CACHE_TYPE"] == "MemcachedCache" else 0.3  # it counts whole seconds of its clock
+        assert least_s < waited_s < 4
         await backend.aclose()
 
 
