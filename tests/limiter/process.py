@@ -1,6 +1,7 @@
 """One of several web processes: answers so many requests at once, and prints how many of them were let through.
 
-Arguments: the storage's URI, the strategy, how many requests. It says ``ready`` and begins when a line comes in.
+Arguments: the storage's URI, how many requests. It says ``ready``; for each line that comes in, a strategy, it makes an
+application and answers its requests.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import decant
 from decant.limiter import Limiter
 
 
-async def main(uri: str, strategy: str, requests: int) -> None:
+async def answer(uri: str, strategy: str, requests: int) -> None:
     app = decant.Quart(__name__)
     app.config.update(RATELIMIT_STORAGE_URI=uri, RATELIMIT_STRATEGY=strategy, REDIS_DEADLINE_S=20)
     limiter = Limiter(lambda: "everybody", app=app, application_limits=["1000/day"])
@@ -24,12 +25,12 @@ async def main(uri: str, strategy: str, requests: int) -> None:
         return "ok"
 
     client = app.test_client()
-    print("ready", flush=True)
-    sys.stdin.readline()
     responses = await asyncio.gather(*(client.get("/") for _ in range(requests)))
     counted = Counter(response.status_code for response in responses)
     print(counted[200], counted[429], flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        asyncio.run(answer(sys.argv[1], line.strip(), int(sys.argv[2])))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -12,28 +14,38 @@ from redis import Redis
 PROCESSES, REQUESTS, LIMIT = 4, 125, 10
 
 
-@pytest.mark.parity("limiter", "strategy")
-def test_of_500_requests_at_once_on_4_processes_exactly_10_pass(redis_url: str, strategy: str) -> None:
-    """And those that are denied by the one limit have not consumed the other."""
+@pytest.fixture(scope="module")
+def processes(servers: Any) -> Iterator[list[subprocess.Popen[str]]]:
+    """Web processes that are ready."""
     script = Path(__file__).with_name("process.py")
-    command = [sys.executable, "-W", "error", str(script), redis_url, strategy, str(REQUESTS)]
+    command = [sys.executable, "-W", "error", str(script), servers.redis_url, str(REQUESTS)]
     started = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path.cwd())
-        for _ in range(PROCESSES)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
     ]
     try:
-        for process in started:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in started:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        counts = [tuple(map(int, process.communicate(timeout=60)[0].split())) for process in started]
+        assert [_line(process) for process in started] == ["ready"] * PROCESSES
+        yield started
     finally:
         for process in started:
             process.kill()
             process.communicate()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.parity("limiter", "strategy")
+def test_of_500_requests_at_once_on_4_processes_exactly_10_pass(
+    processes: list[subprocess.Popen[str]], redis_url: str, strategy: str
+) -> None:
+    """And those that are denied by the one limit have not consumed the other."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(f"{strategy}\n")
+        process.stdin.flush()
+    counts = [tuple(map(int, _line(process).split())) for process in processes]
     assert sum(passed for passed, _ in counts) == LIMIT
     assert sum(denied for _, denied in counts) == PROCESSES * REQUESTS - LIMIT
     with Redis.from_url(redis_url) as redis:
