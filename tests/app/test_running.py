@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypercorn.utils import load_application
 
 from app.config import Settings
 
@@ -34,6 +35,14 @@ def test_without_a_database_one_is_embedded_and_migrated(settings: dict[str, Any
     with serve_site(given, tmp_path / "log") as site:
         assert site.get("/links", Cookie=cookie)[0] == 200
     assert sorted(path.name for path in given["DATA_DIR"].iterdir()) == ["postgresql", "secret_key"]
+
+
+def test_hypercorn_finds_the_factory(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """``hypercorn 'app:create_app()'``: it looks among the module's own names, not by getattr."""
+    for key in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY"):
+        monkeypatch.setenv(key, settings[key])
+    app: Any = load_application("app:create_app()", 0)
+    assert app.app.config["DATABASE_URL"] == settings["DATABASE_URL"]
 
 
 def test_a_wrong_setting_stops_the_server(settings: dict[str, Any]) -> None:
