@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -19,6 +20,9 @@ from werkzeug.urls import iri_to_uri
 from werkzeug.wrappers import Request as SentRequest
 
 __all__ = ["Outgoing", "build", "request_for"]
+
+if not mimetypes.inited:
+    mimetypes.init()  # it reads files: on the event loop, with a first upload, it would block
 
 Environ = dict[str, Any]
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
