@@ -51,6 +51,22 @@ async def test_below_a_mount_path(app: Quart, socketio: SocketIO, connect: Conne
         await client.disconnect()
 
 
+async def test_a_client_that_has_gone_before_it_is_heard(app: Quart, socketio: SocketIO) -> None:
+    """Nothing is answered, and nothing fails."""
+    scope = {"type": "http", "method": "GET", "path": "/socket.io/", "query_string": b"EIO=4", "headers": []}
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)  # type: ignore[arg-type]
+    assert sent == []
+    assert socketio.server.clients == 0
+
+
 @pytest.mark.parity("socketio", "ping_interval, ping_timeout, max_http_buffer_size, allow_upgrades, transports")
 async def test_what_the_client_is_told(app: Quart, served: Any) -> None:
     """Given as arguments or as configuration; arguments win."""

@@ -58,14 +58,26 @@ class Middleware:
             for sid in parse_qs(scope.get("query_string", b"").decode("latin1")).get("sid", []):
                 if sid in self.server.eio.sockets:  # the upgrade of one that has polled until now
                     connections[sid] = task
+        first = await receive()
+        if first["type"] not in ("http.request", "websocket.connect"):
+            return  # the client has gone already
         try:
-            await self.server.handle_request(scope, receive, send)
+            await self.server.handle_request(scope, _beginning_with(first, receive), send)
         finally:
             for sid in [sid for sid in self._sids(task) if connections[sid] is task]:
                 del connections[sid]
 
     def _sids(self, task: Any) -> list[str]:
         return [sid for sid, other in self.server.eio.connections.items() if other is task]
+
+
+def _beginning_with(first: Any, receive: Any) -> Any:
+    waiting = [first]
+
+    async def receive_again() -> Any:
+        return waiting.pop() if waiting else await receive()
+
+    return receive_again
 
 
 async def _refuse(scope: Scope, receive: Any, send: Any) -> None:

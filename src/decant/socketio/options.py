@@ -155,7 +155,7 @@ def _engine(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
     for transport in [transports] if isinstance(transports, str) else transports:
         if transport not in _TRANSPORTS:
             raise ConfigError("SOCKETIO_TRANSPORTS", transports, "a list of 'polling' and 'websocket'")
-    for name, logger in (("logger", "decant.socketio"), ("engineio_logger", "decant.socketio.engine")):
+    for name, logger in (("logger", "decant.socketio.server"), ("engineio_logger", "decant.socketio.engine")):
         found[name] = _logger(found.get(name, False), logger)
     return found
 
