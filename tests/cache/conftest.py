@@ -189,11 +189,13 @@ class Counter:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.task: asyncio.Task[Any] | None = None  # that which called last
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def __call__(self) -> int:
         self.calls += 1
+        self.task = asyncio.current_task()
         number = self.calls
         await self.gate.wait()
         return number
