@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
+from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -56,6 +57,17 @@ def _origins(value: str) -> str:
     return ",".join(_public_url(origin.strip()) for origin in value.split(","))
 
 
+def _rate(value: str) -> str:
+    try:
+        parse_many(value)
+    except ValueError:
+        raise ValueError("limits are written as: 10 per minute; 100 per day") from None
+    return value
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
+
+
 class Settings(BaseSettings):
     """One attribute per environment variable of the same name."""
 
@@ -97,6 +109,18 @@ class Settings(BaseSettings):
     """Lanes of one password hash."""
     HASH_THREADS: int = Field(2, ge=1, le=64)
     """Passwords hashed at the same time; up to 100 more queue, then log-ins are answered with 503."""
+    RATE_LOGIN_ACCOUNT: Rate = "10 per 5 minutes"
+    """Log-ins and changes of the password that are tried for one account."""
+    RATE_LOGIN_ADDRESS: Rate = "60 per 5 minutes"
+    """Log-ins that are tried from one address."""
+    RATE_REGISTER: Rate = "20 per hour"
+    """Registrations that are sent from one address."""
+    RATE_LINKS: Rate = "60 per minute; 2000 per day"
+    """Links that a user makes."""
+    RATE_API: Rate = "600 per minute"
+    """Requests to the API with one token, or by one user in our own pages."""
+    RATE_API_REFUSED: Rate = "60 per minute"
+    """Requests to the API from one address with tokens that are not valid."""
     CPU_PROCESSES: int = Field(1, ge=1, le=64)
     """Processes that each web process starts for drawing QR codes; up to 100 drawings more queue, then 503."""
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

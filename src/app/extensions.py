@@ -1,4 +1,4 @@
-"""What the features share: one database, one metadata, one cache, one pool of processes."""
+"""What the features share: one database, one metadata, one cache, one limiter, one pool of processes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from decant.cache import Cache
 from decant.database import SQLAlchemy
 from decant.database.migrate import Migrate
 from decant.executor import Executor
+from decant.limiter import Limiter
+from decant.limiter.util import get_remote_address
 
-__all__ = ["Model", "cache", "cpu", "db", "link_tag", "migrations"]
+__all__ = ["Model", "cache", "cpu", "db", "limiter", "link_tag", "migrations"]
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -34,6 +36,14 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 migrations = Migrate(directory=Path(__file__).parents[2] / "migrations", render_as_batch=False)
 
 cache = Cache()
+
+limiter = Limiter(
+    get_remote_address,  # the proxies of PROXY_HOPS are seen through before a request comes to this
+    headers_enabled=True,
+    strategy="sliding-window-counter",
+    on_storage_error="memory",  # without Redis each process counts for itself
+    key_prefix="shortener",
+)
 
 cpu = Executor(name="cpu")
 """Processes for what would keep a core, and so the event loop, busy."""

@@ -30,6 +30,7 @@ from .web.converters import init_converters
 from .web.csrf import init_csrf
 from .web.errors import init_errors
 from .web.gate import Gate
+from .web.limits import init_limits
 from .web.logs import configure_logs
 from .web.sessions import Sessions
 from .web.statics import init_statics
@@ -52,7 +53,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     app.config.update({key: value for key, value in (config or {}).items() if key not in Settings.model_fields})
     _init_extensions(app, settings)
     _register_features(app)
-    cache.init_app(app)  # after the redirects: at the end their clicks are pushed before Redis is closed
+    init_limits(app)
+    cache.init_app(app)  # both after the redirects: at the end their clicks are pushed before Redis is closed
     _wrap(app, settings)
     return app
 

@@ -59,6 +59,11 @@ async def revoke(owner: User, identity: int) -> bool:
     return done is not None
 
 
+def fingerprint(secret: str) -> str:
+    """What stands for a token in keys: nothing that could be used in its place."""
+    return _digest(secret).hex()[:32]
+
+
 async def authenticate(secret: str) -> User | None:
     """Whose token it is; None if nobody's."""
     if not _FORM.fullmatch(secret):

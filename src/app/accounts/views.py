@@ -8,6 +8,7 @@ from quart.typing import ResponseReturnValue
 from ..web.forms import Invalid
 from . import service, tokens
 from .current import current_user, login, login_required, logout, require_user, safe_next
+from .limits import limit_log_in, limit_password, limit_registering
 
 __all__ = ["accounts"]
 
@@ -29,6 +30,7 @@ async def register_page() -> ResponseReturnValue:
 
 
 @accounts.post("/register")
+@limit_registering
 async def register() -> ResponseReturnValue:
     _open_or_403()
     form = await request.form
@@ -57,6 +59,7 @@ async def login_page() -> ResponseReturnValue:
 
 
 @accounts.post("/login")
+@limit_log_in
 async def log_in() -> ResponseReturnValue:
     form = await request.form
     username, after = form.get("username", ""), safe_next(form.get("next"))
@@ -93,6 +96,7 @@ async def account() -> ResponseReturnValue:
 
 @accounts.post("/account/password")
 @login_required
+@limit_password
 async def change_password() -> ResponseReturnValue:
     user, form = await require_user(), await request.form
     try:

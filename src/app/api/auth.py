@@ -10,6 +10,7 @@ from werkzeug.exceptions import Unauthorized
 
 from ..accounts import current_user, tokens
 from ..web import csrf
+from .limits import count_refusal, count_request
 
 __all__ = ["authenticate"]
 
@@ -19,6 +20,8 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 async def authenticate() -> None:
     """Before every request of the API: 401 unless somebody is known, 403 for what another site may have sent.
 
+    429 for who asks too often: a token, a user in our own pages, or an address with tokens that are not valid.
+
     A request that brings an ``Authorization`` is judged by it alone, never by its cookies.
     """
     if request.method == "OPTIONS":
@@ -27,11 +30,14 @@ async def authenticate() -> None:
         scheme, _, secret = given.strip().partition(" ")
         user = await tokens.authenticate(secret.strip()) if scheme.lower() == "bearer" else None
         if user is None:
+            await count_refusal()
             _refuse("This token is not valid: it may have been revoked.", error="invalid_token")
         g.user = user
+        await count_request(f"token:{tokens.fingerprint(secret.strip())}")
         return
-    if await current_user() is None:
+    if (user := await current_user()) is None:
         _refuse("Send an API token, as in: Authorization: Bearer dct_…")
+    await count_request(f"user:{user.id}")
     if request.method not in _SAFE:
         csrf.refuse_foreign()
         if not csrf.is_token(request.headers.get("X-CSRF-Token", "")):

@@ -11,7 +11,8 @@ from decant.cors import CORS
 __all__ = ["init_cors"]
 
 _PATHS = r"^/api/v1/"  # also what is not found below it
-_READABLE = ("Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID")
+_RATE = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+_READABLE = ("Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID", *_RATE)
 _DAY_S = 86_400
 
 

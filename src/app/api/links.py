@@ -13,6 +13,7 @@ from quart.typing import ResponseReturnValue
 from ..accounts.current import require_user
 from ..links import service
 from ..links.forms import parse, short_url
+from ..links.limits import count_new_link
 from ..models import Link
 from ..stats.days import clicks_by_day
 from ..web.forms import Invalid, Refused, plain_text
@@ -114,7 +115,9 @@ async def create_link(body: NewLink) -> ResponseReturnValue:
     if body.slug is not None and (not body.slug or body.slug != body.slug.strip()):  # a form may leave it empty
         raise Invalid({"slug": "A short name has no blanks around it. Leave it out to have one made up."})
     fields = {name: getattr(body, name) for name in body.__struct_fields__}
-    link = await service.create(await require_user(), parse(_form(fields)))
+    data = parse(_form(fields))
+    await count_new_link()
+    link = await service.create(await require_user(), data)
     return _view(link), 201, {"Location": url_for(".read_link", slug=link.slug)}  # type: ignore[return-value]
 
 

@@ -48,7 +48,7 @@ def operation(
     :param query: what the query is read into, for the view's argument ``query``; without it a query is refused.
     :param problems: statuses besides those that follow from the other arguments.
     """
-    follow = {401, 422, 500, 503, *problems, *((400, 403, 413, 415) if body is not None else ())}
+    follow = {401, 422, 429, 500, 503, *problems, *((400, 403, 413, 415) if body is not None else ())}
     described = Operation(status, frozenset(follow), headers or {})
 
     def decorator(view: View) -> Callable[..., Awaitable[ResponseReturnValue]]:

@@ -20,11 +20,18 @@ _RESPONSES = {
     413: ("ContentTooLarge", "The body is too big."),
     415: ("UnsupportedMediaType", "The body is not said to be JSON."),
     422: ("UnprocessableContent", "Some fields or parameters are wrong: ``errors`` lists them."),
+    429: ("TooManyRequests", "More than may be asked for in this time."),
     500: ("InternalServerError", "Something went wrong here; it has been logged."),
     503: ("ServiceUnavailable", "Too much to do, or a server that is needed does not answer. Try again later."),
 }
 _HEADERS = {
     401: {"WWW-Authenticate": "How to authenticate: ``Bearer``."},
+    429: {
+        "Retry-After": "After how many seconds to try again.",
+        "X-RateLimit-Limit": "How many requests the time that is over has.",
+        "X-RateLimit-Remaining": "How many of them are left: 0.",
+        "X-RateLimit-Reset": "When it begins anew, in seconds since 1970.",
+    },
     503: {"Retry-After": "After how many seconds to try again."},
 }
 

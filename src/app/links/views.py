@@ -12,6 +12,7 @@ from ..stats import views as stats
 from ..web.forms import Invalid, Refused, plain_text
 from . import service
 from .forms import form_values, parse, short_url
+from .limits import count_new_link
 from .rules import zones
 
 __all__ = ["links", "own"]
@@ -70,7 +71,9 @@ async def new_page() -> ResponseReturnValue:
 async def create() -> ResponseReturnValue:
     user, values = await require_user(), (await request.form).to_dict()
     try:
-        link = await service.create(user, parse(values))
+        data = parse(values)
+        await count_new_link()
+        link = await service.create(user, data)
     except Invalid as invalid:
         return await render_template("links/new.html", errors=invalid.errors, values=values), 422
     await flash("The link is ready.", "success")
