@@ -22,9 +22,7 @@ from decant.testing import Client
 from tests.valkey import PROGRAM, Server, running
 
 MEMCACHED = shutil.which("memcached")
-needs_memcached = pytest.mark.skipif(
-    MEMCACHED is None, reason="NOT TESTED: MemcachedCache, because no memcached is installed: apt-get install memcached"
-)
+needs_memcached = pytest.mark.memcached
 BACKENDS = (
     "RedisSentinelCache",
     "RedisClusterCache",
