@@ -52,6 +52,10 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
         ("decant.bridge", ["sqlalchemy", "quart", "redis"]),
         ("decant.quart", ["sqlalchemy", "redis", "arq"]),
         ("decant.redis", ["sqlalchemy", "arq"]),
+        ("decant.cache", ["sqlalchemy", "arq"]),
+        ("decant.cors", ["sqlalchemy", "redis", "arq"]),
+        ("decant.cdn", ["sqlalchemy", "redis", "arq"]),
+        ("decant.executor", ["sqlalchemy", "redis", "arq"]),
         ("decant.cli", ["sqlalchemy", "redis", "arq", "quart"]),
         ("decant.testing.plugin", ["sqlalchemy", "redis", "quart"]),
     ],
@@ -67,6 +71,8 @@ def test_an_import_brings_in_only_what_it_needs(imported: str, never: list[str])
     [
         ("decant.database", "sqlalchemy", "database"),
         ("decant.redis", "redis", "redis"),
+        ("decant.limiter", "limits", "limiter"),
+        ("decant.socketio", "socketio", "socketio"),
     ],
 )
 def test_an_import_that_lacks_its_extra_says_which(module: str, missing: str, extra: str) -> None:

@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     from ..errors import missing_extra
 
-    if error.name not in ("socketio", "engineio"):
+    if (error.name or "").partition(".")[0] not in ("socketio", "engineio"):
         raise
     raise missing_extra("decant.socketio", "socketio", error) from error
 
