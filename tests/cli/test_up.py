@@ -127,7 +127,7 @@ def test_the_death_of_an_embedded_server_stops_the_rest(
     for process in processes_in(project.root / ".data"):
         if "valkey" in process.name():
             process.kill()
-    running.expect(r"^decant +\| the embedded Valkey has ended$")
+    running.expect(r"^decant +\| the embedded Valkey has ended: it ended with status -9$")
     assert running.ends() == 1
 
 
