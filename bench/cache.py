@@ -1,6 +1,6 @@
 """CPU time of a cache hit, beside redis-py called directly for the same bytes.
 
-    python bench/cache.py --url redis://127.0.0.1:6379/0
+    python bench/cache.py [--url redis://127.0.0.1:6379/0]
 
 It writes a few keys that begin with ``decant:bench:``, and deletes them. CPU time is the process's, user and system.
 """
@@ -13,7 +13,9 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 # Run as a script, this file's folder comes first, and the files in it would be taken for packages of their names.
@@ -24,6 +26,7 @@ from redis.asyncio import Redis as RedisPy  # noqa: E402
 
 from decant import Quart  # noqa: E402
 from decant.cache import Cache, MsgpackSerializer  # noqa: E402
+from decant.embedded import valkey  # noqa: E402
 
 PREFIX = "decant:bench:"
 VALUE = {"name": "Ada", "links": [{"slug": f"s{number}", "clicks": number} for number in range(20)]}
@@ -92,14 +95,18 @@ def decode_us(serializer: MsgpackSerializer, count: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="redis://127.0.0.1:6379/0", help="of a server that may be written to")
+    parser.add_argument("--url", help="of a server that may be written to (default: an embedded one)")
     parser.add_argument("--hits", type=int, default=5_000, help="hits per round (100 to 1,000,000)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts (1 to 100)")
     given = parser.parse_args()
     for name, low, high in (("hits", 100, 1_000_000), ("rounds", 1, 100)):
         if not low <= getattr(given, name) <= high:
             parser.error(f"--{name} must be from {low} to {high}")
-    asyncio.run(measure(given.url, given.hits, given.rounds))
+    with ExitStack() as stack:
+        if given.url is None:
+            folder = stack.enter_context(TemporaryDirectory())
+            given.url = stack.enter_context(valkey(Path(folder), durable=False)).url
+        asyncio.run(measure(given.url, given.hits, given.rounds))
 
 
 if __name__ == "__main__":
