@@ -1,4 +1,4 @@
-"""What the features share: one database, one metadata, one cache, one limiter, one pool of processes."""
+"""What the features share: one database, one metadata, one cache, one limiter, one pool of processes, one Socket.IO."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from decant.database.migrate import Migrate
 from decant.executor import Executor
 from decant.limiter import Limiter
 from decant.limiter.util import get_remote_address
+from decant.socketio import SocketIO
 
-__all__ = ["Model", "cache", "cpu", "db", "limiter", "link_tag", "migrations"]
+__all__ = ["Model", "cache", "cpu", "db", "limiter", "link_tag", "migrations", "socketio"]
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -44,6 +45,8 @@ limiter = Limiter(
     on_storage_error="memory",  # without Redis each process counts for itself
     key_prefix="shortener",
 )
+
+socketio = SocketIO(transports=["websocket"])  # polling would need a proxy that sends each client to one process
 
 cpu = Executor(name="cpu")
 """Processes for what would keep a core, and so the event loop, busy."""

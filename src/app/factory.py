@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
+from multiprocessing import current_process
 from typing import Any
 
 from hypercorn.middleware import ProxyFixMiddleware
@@ -22,6 +23,7 @@ from .config import Settings, load_settings, secret_key
 from .extensions import cache, cpu, db, migrations
 from .links import links
 from .links.rules import reserved_slugs, zones
+from .live import init_live
 from .pages import pages
 from .qr.views import qr
 from .redirects import init_redirects
@@ -53,8 +55,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Quart:
     app.config.update({key: value for key, value in (config or {}).items() if key not in Settings.model_fields})
     _init_extensions(app, settings)
     _register_features(app)
+    init_live(app)
     init_limits(app)
-    cache.init_app(app)  # both after the redirects: at the end their clicks are pushed before Redis is closed
+    cache.init_app(app)  # all after the redirects: at the end their clicks are pushed before Redis is closed
     _wrap(app, settings)
     return app
 
@@ -75,7 +78,8 @@ def _configure(app: Quart, settings: Settings, urls: dict[str, str]) -> None:
         },
         CACHE_TYPE="RedisCache",
         CACHE_KEY_PREFIX="shortener:cache:",
-        CPU_EXECUTOR_TYPE="process",
+        # Hypercorn with workers > 0 serves in daemons, which multiprocessing allows no processes of their own.
+        CPU_EXECUTOR_TYPE="thread" if current_process().daemon else "process",
         CPU_EXECUTOR_MAX_WORKERS=settings.CPU_PROCESSES,
         CPU_EXECUTOR_MAX_PENDING=100,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from .conftest import PASSWORD
 from .site import Site, serve_site
@@ -139,6 +139,36 @@ def test_a_click_is_seen_in_the_chart(site: Site, open_browser: Any, settings: d
     )
     assert drawn > 200
     assert complaints == []
+
+
+def test_a_click_is_seen_at_once_in_another_process(
+    site: Site, open_browser: Any, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Two web processes, two browsers: within a second after a click in one, the other's pages show it."""
+    with serve_site(settings, tmp_path / "other") as other:
+        watcher = open_browser()
+        complaints = watch(watcher)
+        register(watcher, other)
+        shorten(watcher, other, f"http://localhost:{site.port}{TARGET}", "mine")
+        visits = watcher.locator("dl.facts dd [data-live]").first
+        assert visits.inner_text() == "0"
+        watcher.wait_for_selector("html[data-watching]")
+        clicker = open_browser()
+        clicker.goto(f"{site.url}/mine")
+        expect(visits).to_have_text("1", timeout=1_000)
+        watcher.goto(f"{other.url}/links")
+        watcher.wait_for_selector("html[data-watching]")
+        before = int(watcher.locator("[data-live]").inner_text())
+        clicker.goto(f"{site.url}/mine")
+        expect(watcher.locator("[data-live]")).to_have_text(str(before + 1), timeout=1_000)
+        unit = "visit" if before + 1 == 1 else "visits"
+        assert watcher.locator("[data-unit]").inner_text() == unit
+        watcher.goto(f"{other.url}/links/mine")
+        watcher.locator("details.qr summary").click()
+        image = watcher.locator("details.qr img")
+        image.scroll_into_view_if_needed()
+        image.evaluate("image => image.decode()")  # fails where there is no image
+        assert complaints == []
 
 
 def test_everything_works_without_javascript(site: Site, open_browser: Any) -> None:

@@ -210,10 +210,9 @@ async def test_no_page_has_script_or_style_within(ada: Person) -> None:
         page = await (await ada.get(path)).get_data(as_text=True)
         assert not re.search(r"<script(?![^>]*\bsrc=)", page), path
         assert not re.search(r"<style|\bstyle=|\son[a-z]+=|javascript:", page), path
-        assert all(
-            re.fullmatch(r"/static/.+|/links/mine/qr\.svg", url)
-            for url in re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="([^"]*)"', page)
-        )
+        linked = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="([^"]*)"', page)
+        assert linked
+        assert [url for url in linked if not re.fullmatch(r"/static/.+|/links/mine/qr\.svg", url)] == []
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ class Answer:
 
     kind: Literal["found", "gone", "unknown"]
     target: str = ""
+    link_id: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Redirects:
         if said[0] == b"miss":  # edited, or its clicks counted, each time in between
             return await self._by_database(slug, count=count, uncertain=False)
         if said[0] == b"found":
-            return Answer("found", said[2].decode())
+            return Answer("found", said[2].decode(), int(said[1]))
         return Answer("gone" if said[0] == b"gone" else "unknown")
 
     async def _fetch(self, slug: str, lease: bytes, epoch: bytes) -> _Fetched:
@@ -116,7 +117,7 @@ class Redirects:
         if row.gone:
             return Answer("gone")
         if not count:
-            return Answer("found", row.target)
+            return Answer("found", row.target, row.id)
         if row.max_visits is None:
             if uncertain:  # rather lost than counted twice
                 _UNCERTAIN.inc()
@@ -126,7 +127,7 @@ class Redirects:
             if not await count_visit(engine, row):
                 return Answer("gone")
             self.outbox.forget(slug)  # its visits have to be added up anew
-        return Answer("found", row.target)
+        return Answer("found", row.target, row.id)
 
     @asynccontextmanager
     async def changing(self, slug: str) -> AsyncIterator[None]:

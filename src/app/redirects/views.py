@@ -9,6 +9,7 @@ from werkzeug.utils import redirect
 from decant.redis import client
 
 from ..extensions import db
+from ..live import LiveClicks
 from .service import Redirects
 
 __all__ = ["init_redirects", "redirects"]
@@ -29,6 +30,9 @@ async def follow(slug: str) -> ResponseReturnValue:
         if answer.kind == "gone":
             abort(410, "This link has expired, or all of its visits are used up.")
         abort(404, "There is no link of this name.")
+    if request.method == "GET":
+        live: LiveClicks = current_app.extensions["live"]
+        live.note(answer.link_id, slug)
     response = redirect(answer.target, 302)
     response.headers["Cache-Control"] = "private, no-store"
     return response
