@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -98,7 +99,8 @@ async def add_clicks(app: Quart, link: int, clicks: int) -> None:
 
 async def clicks_shown(person: Person, slug: str) -> str:
     page = await text_of(await person.get(f"/links/{slug}"))
-    return page.split("In 30 days</dt><dd>")[1].split("</dd>")[0]
+    figure = page.split("In 30 days</dt><dd>")[1].split("</dd>")[0]
+    return re.sub("<[^>]*>", "", figure)
 
 
 async def test_statistics_are_cached_until_clicks_are_counted(app: Quart, ada: Person) -> None:
