@@ -171,7 +171,12 @@ class Pipeline(_OnLane, RedisPipeline):  # type: ignore[misc]
     async def reset(self) -> None:
         if self.watching and self.connection is not None and not self.connection.is_connected:
             self.watching = False  # a connection that is gone watches nothing: do not reconnect to say UNWATCH
-        await super().reset()  # type: ignore[no-untyped-call]
+        resetting = asyncio.ensure_future(super().reset())  # type: ignore[no-untyped-call]
+        try:
+            await asyncio.shield(resetting)
+        except asyncio.CancelledError:  # or the pool would never have the connection back
+            await asyncio.wait([resetting], timeout=self._owner.options.deadline_s)
+            raise
 
 
 class PubSub(_OnLane, RedisPubSub):  # type: ignore[misc]
