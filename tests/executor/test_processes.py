@@ -183,6 +183,7 @@ if __name__ == "__main__":
     executor.submit(jobs.hold, sys.argv[1])
     print(executor.submit(jobs.pid).result(), flush=True)
     executor.submit(jobs.late_note, sys.argv[1] + ".late")
+    print("ready", flush=True)  # Python loses a Ctrl-C that comes in a destructor, as in those of dropped futures
     time.sleep(float(sys.argv[2]))
 """
 
@@ -201,6 +202,7 @@ def test_no_process_outlives_its_parent(tmp_path: Path, ending: str) -> None:
     )
     assert parent.stdout is not None
     idle = int(parent.stdout.readline())
+    assert parent.stdout.readline() == b"ready\n"
     deadline = time.monotonic() + 20
     while ending != "ends" and not held.exists() and time.monotonic() < deadline:
         time.sleep(0.02)

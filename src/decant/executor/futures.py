@@ -33,11 +33,14 @@ class FutureProxy(Future[Any]):
     If the task that awaits it is cancelled, a job that has not started is cancelled too, unless it is stored.
     """
 
+    _stored = False
+    _seen = True  # until it is whole: Ctrl-C in the midst of __init__ leaves what __del__ then finds
+
     def __init__(self, job: str, call_back: Callable[[Callable[..., Any]], Callable[[Future[Any]], None]]) -> None:
         super().__init__()
         self._job, self._call_back = job, call_back
-        self._stored = self._seen = False
         self._on_cancel: Callable[[], None] | None = None
+        self._seen = False
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self._awaited().__await__()
