@@ -85,6 +85,41 @@ async def test_it_is_closed_after_serving(server: Server, app: Quart) -> None:
     await watching.aclose()
 
 
+async def test_it_is_closed_last(server: Server, app: Quart) -> None:
+    """What ends with the application may still use it, however late that was registered."""
+    app.config |= {"REDIS_URL": server.url, "REDIS_DEADLINE_S": 5.0}
+    redis, watching = client(app), client(url=server.url, deadline_s=5.0)
+
+    @app.after_serving
+    async def say_goodbye() -> None:
+        await redis.set("goodbye", 1)
+
+    before = len(await watching.client_list())
+    for _ in range(2):
+        async with app.test_app():
+            pass
+        assert await watching.delete("goodbye") == 1
+        async with asyncio.timeout(5):
+            while len(await watching.client_list()) > before:
+                await asyncio.sleep(0.01)
+    await watching.aclose()
+
+
+async def test_what_is_in_use_when_it_is_closed(redis_url: str, make: Make) -> None:
+    """A pipeline and a subscription give back their connections all the same, and may be used again."""
+    redis = make(redis_url, deadline_s=5.0)
+    async with redis.pipeline() as pipe, redis.pubsub() as pubsub:
+        await pipe.watch("k")
+        await pubsub.subscribe("channel")
+        await redis.aclose()
+        await redis.ping()  # on new connections
+        await pipe.reset()
+        await pubsub.aclose()
+        assert pipe.connection is None
+        assert pubsub.connection is None
+        assert await pipe.set("k", 1).get("k").execute() == [True, b"1"]
+
+
 async def test_a_client_that_is_made_while_serving(redis_url: str, app: Quart) -> None:
     """It works, though the application takes no more hooks; the end of the loop closes it."""
     app.config |= {"REDIS_URL": redis_url, "REDIS_DEADLINE_S": 5.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -56,9 +57,13 @@ def _close_with(app: Any, clients: dict[Options, Redis]) -> None:
         for redis in clients.values():
             await redis.aclose()
 
-    hook = getattr(app, "after_serving", None)  # Quart's; a Flask application's clients end with their loop
-    if hook is not None:
-        try:
-            hook(close_redis)
-        except AssertionError:  # it serves already: they end with the loop
-            return
+    async def close_last() -> None:
+        """Whatever else ends with the application, made before this or after, may have something to tell Redis."""
+        app.after_serving_funcs.remove(close_redis)
+        app.after_serving_funcs.append(close_redis)
+
+    if not hasattr(app, "after_serving"):  # Quart's; a Flask application's clients end with their loop
+        return
+    with suppress(AssertionError):  # it serves already: they end with the loop
+        app.after_serving(close_redis)
+        app.before_serving(close_last)

@@ -132,10 +132,14 @@ class _OnLane:
     """Finds the connections of the running loop when they are used, not when the object is made."""
 
     _owner: Redis
+    _pool: BlockingConnectionPool
+    connection: Any = None
 
     @property
     def connection_pool(self) -> BlockingConnectionPool:
-        return self._owner.connection_pool
+        if self.connection is None:  # else it goes back to where it came from, even if the client was closed meanwhile
+            self._pool = self._owner.connection_pool
+        return self._pool
 
     @connection_pool.setter
     def connection_pool(self, pool: BlockingConnectionPool) -> None:
