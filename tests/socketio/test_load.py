@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from decant.quart import Quart
-from decant.socketio import SocketIO, emit
+from decant.socketio import SocketIO
 from tests.serving import serve
 from tests.socketio.conftest import Connect, make_app
 
@@ -97,28 +97,29 @@ async def test_a_client_that_floods_is_read_only_as_fast_as_it_is_handled(connec
     """At most so many of its events are handled at a time; all are, in the end."""
     app = make_app(SOCKETIO_MAX_EVENTS=5)
     socketio = SocketIO(app)
-    running = most = done = 0
+    entered, gate = asyncio.Semaphore(0), asyncio.Semaphore(0)
+    running = most = 0
 
     @socketio.event
     async def work() -> None:
-        nonlocal running, most, done
+        nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.001)
+        entered.release()
+        await gate.acquire()
         running -= 1
-        done += 1
-
-    @socketio.event
-    async def other() -> int:
-        await emit("told", 1)
-        return done
 
     async with serve(app) as url:
         client = await connect(url)
         for _ in range(200):
             await client.emit("work")
-        async with asyncio.timeout(20):
-            while done < 200:
-                await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            for _ in range(5):
+                await entered.acquire()
+            for _ in range(195):  # each that ends lets one more in
+                gate.release()
+                await entered.acquire()
+        for _ in range(5):
+            gate.release()
         await client.disconnect()
-    assert most == 5
+    assert (most, running) == (5, 0)
