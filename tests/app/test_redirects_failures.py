@@ -15,8 +15,8 @@ from sqlalchemy import select, update
 
 from app.extensions import db
 from app.models import ClickDay, Link, User
+from app.redirects import rows
 from app.redirects.outbox import Outbox
-from app.redirects.rows import DEADLINE_S
 from decant import Quart
 from decant.errors import RedisUnavailable
 from decant.redis import Redis, client
@@ -26,7 +26,8 @@ from workers.jobs.drain import drain
 from .proxy import Proxy
 
 GIVING_UP_S = 2.0  # that SQLAlchemy takes to close a connection which hangs
-SLACK_S = 1.5  # for a busy machine
+SLACK_S = 10.0  # for a busy machine; without deadlines nothing would end at all, or only with asyncpg's own 30 s
+AMPLE_S = 30.0  # where the answer matters and not when it comes
 FAST = {"REDIS_BREAKER_RESET_S": 0.1, "REDIS_DEADLINE_S": 1.0}
 
 
@@ -118,8 +119,10 @@ async def test_without_redis_the_database_answers(app: Quart, server: Server) ->
     assert await counted(app, identity) == (50, 50)
 
 
-async def test_the_limit_holds_without_redis(app: Quart, server: Server) -> None:
+async def test_the_limit_holds_without_redis(make: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database counts the visits of limited links itself: exactly as many get through as are left."""
+    monkeypatch.setattr(rows, "DEADLINE_S", AMPLE_S)  # a hundred visits queue for one row
+    app = await make(REDIS_URL=server.url, DATABASE_POOL_TIMEOUT_S=AMPLE_S, **FAST)
     identity = await add_link(app, "abc", max_visits=30)
     assert await codes_of(app, "abc", 10) == [302] * 10
     assert await counted(app, identity) == (10, 10)
@@ -301,15 +304,12 @@ async def test_a_hung_database(far_app: Quart, database: Proxy) -> None:
     await add_link(far_app, "cached")
     assert await codes_of(far_app, "cached", 1) == [302]
     database.flowing.clear()
-    started = time.monotonic()
     cold = asyncio.create_task(codes_of(far_app, "cold", 30))
-    while not cold.done():
-        before = time.monotonic()
-        assert await codes_of(far_app, "cached", 1) == [302]
-        assert time.monotonic() - before < SLACK_S
-        await asyncio.sleep(0.1)
-    assert cold.result() == [503] * 30
-    assert time.monotonic() - started < DEADLINE_S + GIVING_UP_S + SLACK_S
+    await asyncio.sleep(0)
+    assert await codes_of(far_app, "cached", 3) == [302] * 3
+    assert not cold.done(), "cached links have not waited for what the others wait for"
+    async with asyncio.timeout(rows.DEADLINE_S + GIVING_UP_S + SLACK_S):
+        assert await cold == [503] * 30
     database.flowing.set()
     assert await codes_of(far_app, "cold", 1) == [404]
 
