@@ -195,3 +195,20 @@ def test_async_views_of_flask(config: dict[str, Any]) -> None:
         return str(len(calls))
 
     assert [app.test_client().get("/").text for _ in range(2)] == ["1", "1"]
+
+
+def test_a_computation_does_not_wait_for_itself(site: tuple[flask.Flask, Any, dict[str, int]]) -> None:
+    """A view and a function within it that have one key, as the default one is, both compute."""
+    app, cache, _ = site
+    inner = cache.cached()(lambda: "inner")
+
+    @app.route("/nested")
+    @cache.cached()
+    def nested() -> str:
+        return f"outer {inner()}"
+
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(app.test_client().get("/nested").text), daemon=True)
+    asking.start()
+    asking.join(20)
+    assert answers == ["outer inner"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from decant import Quart
+from decant import Quart, wait
 from decant.cache import Cache
 from decant.cache.backends.base import BaseCache
 
@@ -114,6 +114,28 @@ async def test_what_is_not_cacheable_is_not_queued_for(simple: Pair) -> None:
         await f()
         await asyncio.gather(*(f() for _ in range(10)))
     assert most == 10
+
+
+@pytest.mark.parametrize("kind", ["async", "sync", "gathered"])
+async def test_a_computation_does_not_wait_for_itself(simple: Pair, kind: str) -> None:
+    """A view and a function within it that have one key, as the default one is, both compute."""
+    app, cache = simple
+
+    @cache.cached()
+    async def inner() -> str:
+        return "inner"
+
+    async def view() -> str:
+        found = await asyncio.gather(inner(), inner()) if kind == "gathered" else [await inner()]
+        return f"outer {found[0]}"
+
+    def sync_view() -> str:
+        return f"outer {wait(inner())}"
+
+    app.add_url_rule("/", "page", cache.cached()(sync_view if kind == "sync" else view))
+    async with asyncio.timeout(10):
+        answers = [await app.test_client().get("/") for _ in range(2)]
+    assert [await answer.get_data(as_text=True) for answer in answers] == ["outer inner"] * 2
 
 
 async def test_a_crashed_holder_of_the_lock_is_waited_for_no_longer_than_its_lease(make: Make, config: Any) -> None:

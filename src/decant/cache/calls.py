@@ -198,7 +198,9 @@ class Call:
         """Compute, or let the one compute who does already."""
         flights, rules = self.state.flights, self.rules
         single = self.state.settings.single_flight if rules.single_flight is None else rules.single_flight
-        if forced or not single or not self.state.backend.stores or flights.passes(self.key):
+        if forced or not single or not self.state.backend.stores:
+            return await self.filled()
+        if flights.passes(self.key) or flights.is_within(self.key):
             return await self.filled()
         while (leader := flights.here().get(self.key)) is not None:
             await asyncio.wait([leader])

@@ -9,6 +9,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -24,6 +25,7 @@ _LONGEST_WAIT_S: Final = 0.1
 _PASS_S: Final = 10.0
 _PASSES: Final = 1000
 _LOCK: Final = "_decant_flight_"
+_computing: Final[ContextVar[frozenset[tuple[int, str]]]] = ContextVar("decant_cache_computing", default=frozenset())
 
 
 @dataclass
@@ -66,6 +68,10 @@ class Flights:
             if len(self._passes) > _PASSES:
                 self._passes.popitem(last=False)
 
+    def is_within(self, key: str) -> bool:
+        """Whether who asks is part of the computation of this key itself, and would wait for it for ever."""
+        return (id(self), key) in _computing.get()
+
     def begun(self, key: str) -> asyncio.Future[bool]:
         """Say that this loop computes it from now on; for :meth:`lead`, which ends that."""
         future = self.here()[key] = asyncio.get_running_loop().create_future()
@@ -77,11 +83,13 @@ class Flights:
 
         If it ends without, as by a cancellation, the future is cancelled, and one of those who wait is the next.
         """
-        flights = self.here()
+        flights, outer = self.here(), _computing.get()
         future = begun or self.begun(key)
+        _computing.set(outer | {(id(self), key)})
         try:
             yield future
         finally:
+            _computing.set(outer)
             if flights.get(key) is future:
                 del flights[key]
             if not future.done():
