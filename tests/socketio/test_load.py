@@ -94,7 +94,7 @@ async def test_a_client_that_does_not_read_is_disconnected(bound: dict[str, int]
 
 
 async def test_a_client_that_floods_is_read_only_as_fast_as_it_is_handled(connect: Connect) -> None:
-    """At most so many of its events are handled at a time; all are, in the end."""
+    """At most so many of its events are handled at a time; all are, in the end. Nobody else is held up meanwhile."""
     app = make_app(SOCKETIO_MAX_EVENTS=5)
     socketio = SocketIO(app)
     entered, gate = asyncio.Semaphore(0), asyncio.Semaphore(0)
@@ -109,17 +109,23 @@ async def test_a_client_that_floods_is_read_only_as_fast_as_it_is_handled(connec
         await gate.acquire()
         running -= 1
 
+    @socketio.event
+    async def other() -> int:
+        return running
+
     async with serve(app) as url:
-        client = await connect(url)
+        client, witness = await connect(url), await connect(url)
         for _ in range(200):
             await client.emit("work")
         async with asyncio.timeout(60):
             for _ in range(5):
                 await entered.acquire()
+            seen = [await witness.call("other", timeout=60) for _ in range(20)]
             for _ in range(195):  # each that ends lets one more in
                 gate.release()
                 await entered.acquire()
         for _ in range(5):
             gate.release()
         await client.disconnect()
-    assert (most, running) == (5, 0)
+        await witness.disconnect()
+    assert (seen, most, running) == ([5] * 20, 5, 0)
