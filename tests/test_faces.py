@@ -395,6 +395,8 @@ def test_callbacks_run_where_the_caller_waits(anywhere: Anywhere) -> None:
             return await asyncio.sleep(0, x)
 
         assert store.compute(asynchronous, 5) == 5
+        assert store.compute(lambda: asynchronous(6)) == 6
+        assert store.compute(functools.cache(work), 7)[:2] == (threading.get_ident(), 7)
         with pytest.raises(ZeroDivisionError):
             store.compute(lambda: 1 / 0)
 

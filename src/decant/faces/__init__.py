@@ -16,6 +16,7 @@ their faces (in lists, tuples, sets and dictionaries too), and everything else p
 
 Functions that a user hands to a face run where that user waits: on the loop in the caller's bridge, or in the
 caller's thread. Only there may they be called, so a twin calls every function of a user as ``await called(f, …)``.
+What is merely callable, as an application or a class is, is handed over as it is.
 
 An iterator that is left early is closed as an async generator is: soon, by the loop. To have it closed at once, use
 ``contextlib.closing``.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncContextDecorator
-from functools import partial, update_wrapper, wraps
-from inspect import isasyncgenfunction, iscoroutinefunction, unwrap
+from functools import cache, partial, update_wrapper, wraps
+from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction, unwrap
 from types import FunctionType, MethodType
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
@@ -29,7 +29,7 @@ class _Callback:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         work = partial(self._function, *_faces(args), **_faces(kwargs))
         if asyncio._get_running_loop() is not None and (thread_waits() or not can_wait()):
-            return in_thread(lambda: twin_of(work()))
+            return _off_the_loop(work)
         return twin_of(work())
 
     def __getattr__(self, name: str) -> Any:
@@ -42,6 +42,11 @@ class _Callback:
 
     def __hash__(self) -> int:
         return hash(self._function)
+
+
+async def _off_the_loop(work: Callable[[], Any]) -> Any:
+    got = await in_thread(lambda: twin_of(work()))
+    return await got if isawaitable(got) else got  # a lambda around a coroutine function, say
 
 
 class _Iterator(Iterator[Any]):
@@ -131,6 +136,7 @@ def _is_container(kind: type[Any]) -> bool:
 
 
 _FUNCTIONS: Final = (FunctionType, MethodType, partial)
+_USERS_FUNCTIONS: Final = (*_FUNCTIONS, type(cache(lambda: None)))
 
 
 def _is_async(function: Any) -> bool:
@@ -143,7 +149,7 @@ def hand(value: Any) -> Any:
     """What a twin gets for what its user gave: no faces, and functions that run where the user waits."""
     if isinstance(value, Face):
         return value._twin
-    if isinstance(value, _FUNCTIONS) and not _is_async(value):
+    if isinstance(value, _USERS_FUNCTIONS) and not _is_async(value):
         if isinstance(value, MethodType) and value.__func__ in _ORIGINS:
             return MethodType(_ORIGINS[value.__func__], value.__self__)
         return _ORIGINS.get(value) or _Callback(value)
