@@ -233,6 +233,11 @@ def test_pages_fit_a_phone_and_have_contrast(site: Site, open_browser: Any, sche
     complaints = watch(page)
     register(page, site)
     shorten(page, site, "https://example.com/" + "a-long-path/" * 20, "x" * 64)
+    page.goto(f"{site.url}/account")
+    page.get_by_label("What is the new token for?").fill("W" * 64)
+    page.get_by_role("button", name="Make a token").click()
+    assert page.locator("#secret").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320, "the page of a new token"
     for path in ("/links", "/links/new", f"/links/{'x' * 64}", f"/links/{'x' * 64}/edit", "/account"):
         page.goto(f"{site.url}{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
