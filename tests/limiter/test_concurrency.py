@@ -193,6 +193,34 @@ async def test_on_an_application_or_a_blueprint(
     assert (await tasks[1]).status_code == 200
 
 
+def on_nested_blueprints(framework: Any, app: Any, bounded: Any) -> None:
+    outer, inner = (framework.Blueprint(name, __name__, url_prefix=f"/{name}", root_path="/") for name in "ab")
+    inner.add_url_rule("/", "index", lambda: "ok")
+    bounded(inner)
+    bounded(outer)
+    outer.register_blueprint(inner)
+    app.register_blueprint(outer)
+
+
+@pytest.mark.parametrize("scope", [None, "both"])
+async def test_one_limit_on_a_blueprint_and_on_one_in_it(limited: Make, scope: str | None) -> None:
+    """A request in both holds a slot of each, or one where they have a name in common, and gives all of them back."""
+    app, limiter = limited()
+    on_nested_blueprints(quart, app, limiter.concurrency(1, scope=scope))
+    client = app.test_client()
+    assert [(await client.get("/a/b/")).status_code for _ in range(3)] == [200] * 3
+
+
+@pytest.mark.parametrize("scope", [None, "both"])
+def test_one_limit_on_a_blueprint_of_flask_and_on_one_in_it(scope: str | None) -> None:
+    app = flask.Flask("bounded")
+    app.config["RATELIMIT_STORAGE_URI"] = "memory://"
+    limiter = face(Limiter)(lambda: "me", app=app)
+    on_nested_blueprints(flask, app, limiter.concurrency(1, scope=scope))
+    client = app.test_client()
+    assert [client.get("/a/b/").status_code for _ in range(3)] == [200] * 3
+
+
 async def test_a_slot_around_a_part_of_a_view(limited: Make) -> None:
     """async with limit.slot("name")."""
     app, limiter = limited()

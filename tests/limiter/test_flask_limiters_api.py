@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -560,6 +561,30 @@ async def test_a_limit_around_a_part_of_a_view(limited: Make) -> None:
     assert await statuses(client, "/async?report", 3) == [200, 200, 429]
     assert await statuses(client, "/async", 2) == [200, 200]
     assert await statuses(client, "/sync", 2) == [200, 429]
+
+
+@row("context manager")
+async def test_a_limit_around_a_part_of_a_view_is_of_its_own_request(limited: Make) -> None:
+    """Many requests at the same place at once, each with a limit and a key of its own."""
+    app, limiter = limited()
+    together = asyncio.Barrier(5)
+
+    @limiter.request_filter
+    async def wait_for_the_others() -> bool:
+        await together.wait()
+        return False
+
+    @app.get("/<who>")
+    async def index(who: str) -> str:
+        async with limiter.limit(f"{len(who)}/day", key_func=lambda: who):
+            assert limiter.current_limit is not None
+            return limiter.current_limit.key
+
+    client = app.test_client()
+    names = ["a", "bb", "ccc", "dddd", "eeeee"]
+    responses = await asyncio.gather(*(client.get(f"/{who}") for who in names))
+    keys = [await response.get_data(as_text=True) for response in responses]
+    assert keys == [f"LIMITER/{who}/index/{len(who)}/1/day" for who in names]
 
 
 @row("RouteLimit", "Limit")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -134,8 +134,8 @@ class Checks:
     async def enter(self, limit: Limit, name: str) -> None:
         """What a :class:`RouteLimit` does as a context manager."""
         if self.here() is not None:
-            self.limiter.registry.functions[name] = [limit]
-            await self._check(name)
+            self.limiter.registry.functions[name] = [limit]  # for later requests to this endpoint: see Registry.hint
+            await self._check(name, [limit])
 
     async def _before(self) -> None:
         """Before a view: what applies to all, and the view's own limits if nothing else comes before it."""
@@ -143,15 +143,16 @@ class Checks:
         if here is not None:
             await self._guarded(here, None)
 
-    async def _check(self, name: str) -> None:
-        """Of a function that is about to be called, or of what a context manager stands for."""
+    async def _check(self, name: str, limits: Sequence[Limit] | None = None) -> None:
+        """Of a function that is about to be called, or of what a context manager stands for: of that the limits are
+        given, since another request at the same place may have others."""
         here = self.here()
         if here is not None:
-            await self._guarded(here, name)
+            await self._guarded(here, name, limits)
 
-    async def _guarded(self, here: Here, name: str | None) -> None:
+    async def _guarded(self, here: Here, name: str | None, limits: Sequence[Limit] | None = None) -> None:
         try:
-            await self._limit(here, name)
+            await self._limit(here, name, limits)
         except HTTPException:
             raise
         except Exception:
@@ -159,7 +160,7 @@ class Checks:
                 raise
             self.limiter.logger.exception("Failed to rate limit. Swallowing error")
 
-    async def _limit(self, here: Here, name: str | None) -> None:
+    async def _limit(self, here: Here, name: str | None, limits: Sequence[Limit] | None) -> None:
         app, request, state = here
         endpoint = await here.identity()
         if await self._is_exempt(endpoint):
@@ -177,7 +178,7 @@ class Checks:
         else:
             if view and name != view_name:
                 registry.hint(endpoint, name)
-            general, own = await registry.of_view(state, place)
+            general, own = await registry.of_view(state, place, limits)
         new = _unseen(general, context)
         await Enforcement(self.limiter, state, context, place, request.endpoint or "").run([*new, *own])
 

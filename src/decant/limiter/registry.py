@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,9 +80,12 @@ class Registry:
             found += await _all(state.default_limits, state)
         return found, inherited
 
-    async def of_view(self, state: AppState, place: Place) -> Found:
-        """The function's own limits, the blueprint's unless those override them, and the default ones likewise."""
-        own = await self.of_function(state, place.name)
+    async def of_view(self, state: AppState, place: Place, limits: Sequence[Limit] | None = None) -> Found:
+        """The function's own limits, the blueprint's unless those override them, and the default ones likewise.
+
+        :param limits: its own, if they are not those that it was decorated with.
+        """
+        own = await self.of_function(state, place.name, limits)
         if all(not limit.override_defaults for limit in own):
             own += await self.of_blueprint(state, place)
         wanted = _let_defaults(own, place) and not self.exemption(place) & ExemptionScope.DEFAULT
@@ -98,10 +101,13 @@ class Registry:
 
     # -- functions and blueprints ---------------------------------------------------------------------------------
 
-    async def of_function(self, state: AppState, name: str) -> list[RuntimeLimit]:
+    async def of_function(
+        self, state: AppState, name: str, limits: Sequence[Limit] | None = None
+    ) -> list[RuntimeLimit]:
         if self.function_exemptions.get(name, ExemptionScope.NONE):
             return []
-        return await _readable(self.functions.get(name, ()), state, f"function {name}")
+        limits = self.functions.get(name, ()) if limits is None else limits
+        return await _readable(limits, state, f"function {name}")
 
     async def of_blueprint(self, state: AppState, place: Place) -> list[RuntimeLimit]:
         blueprint = place.app.blueprints.get(place.blueprint) if place.blueprint else None

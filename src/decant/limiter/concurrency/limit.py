@@ -111,15 +111,17 @@ class ConcurrencyLimit:
                 await pending
 
     def _hook_into(self, obj: Any, name: str) -> None:
-        held = f"_decant_slot_{id(self)}"
+        mine = (self, name)  # a request may be in several of what this limit is on, as nested blueprints
 
         async def take() -> None:
-            release = await self._take(name)
-            if release is not None:
-                self._request_vars()[held] = release
+            held = self._held()
+            if mine not in held:
+                release = await self._take(name)
+                if release is not None:
+                    held[mine] = release
 
         def give_back() -> Any:
-            release = self._request_vars().pop(held, None)
+            release = self._held().pop(mine, None)
             return None if release is None else release()
 
         if isinstance(obj, quart.Quart | quart.Blueprint):
@@ -141,9 +143,13 @@ class ConcurrencyLimit:
         obj.before_request(lambda: wait(take()))
         obj.teardown_request(give_back_waiting)
 
-    def _request_vars(self) -> dict[str, Any]:
+    def _held(self) -> dict[tuple[ConcurrencyLimit, str], Release]:
+        """What gives back the slots that this request holds until it is torn down."""
         here = self._limiter.checks.here()
-        return {} if here is None else vars(here.request)
+        held: dict[tuple[ConcurrencyLimit, str], Release] = (
+            {} if here is None else vars(here.request).setdefault("_decant_slots", {})
+        )
+        return held
 
     # -- slots ----------------------------------------------------------------------------------------------------
 
