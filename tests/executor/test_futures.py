@@ -133,6 +133,19 @@ async def test_a_future_of_another_loop_is_awaited(make_site: Callable[..., Site
     assert await task == "ended"
 
 
+async def test_who_gives_up_waiting_leaves_nothing_behind(one: Site) -> None:
+    """As views that ask again and again for a long job, each for a moment."""
+    gate = Gate()
+    future = one.executor.submit(gate)
+    for _ in range(100):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await future
+    assert (len(future._awaited_by._waiting), len(future._done_callbacks)) == (0, 1)
+    gate.end.set()
+    assert await future == "ended"
+
+
 async def test_an_error_that_nobody_asks_for_is_logged(one: Site, caplog: pytest.LogCaptureFixture) -> None:
     """When the future is dropped, with its traceback; one that was seen is not."""
 

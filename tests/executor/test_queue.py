@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import Any
 
 import flask
@@ -194,6 +195,79 @@ def test_a_closed_loop_does_not_keep_the_queue(make_site: Callable[..., Site]) -
     assert blocker.result(10)
     assert site.executor.submit(lambda: 5).result(10) == 5
     assert {type(future.exception(10)) for future in lost} == {RuntimeError}
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_a_loop_that_ends_gives_its_workers_back(make_site: Callable[..., Site], began: bool) -> None:
+    """Jobs of a loop that ends, as asyncio.run's does, before they began or in their midst: all fail, others run."""
+    site = make_site("quart", EXECUTOR_MAX_WORKERS=2)
+
+    async def main() -> list[Any]:
+        running = asyncio.Event()
+
+        async def job() -> None:
+            running.set()
+            await asyncio.Event().wait()
+
+        futures = [site.executor.submit(job) for _ in range(10)]
+        if began:
+            await running.wait()
+        return futures
+
+    lost = asyncio.run(main())
+    assert {type(future.exception(10)) for future in lost} <= {CancelledError, RuntimeError}
+    assert site.executor.submit(lambda: 5).result(10) == 5
+
+
+def test_a_job_that_is_cancelled_ends_alone(make_site: Callable[..., Site]) -> None:
+    """The loop goes on, and so do the jobs that wait."""
+    site = make_site("quart", EXECUTOR_MAX_WORKERS=1)
+
+    async def gives_up() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        first, second = site.executor.submit(gives_up), site.executor.submit(lambda: 5)
+        with pytest.raises(CancelledError):
+            await first
+        assert await second == 5
+
+    asyncio.run(main())
+
+
+async def test_a_map_that_is_cut_off_by_the_shutdown_ends(narrow: Site) -> None:
+    """What was not started is cancelled, and nobody waits for it."""
+    gate = Gate()
+    results = narrow.executor.map(lambda number: (gate(), number), range(5))
+    await gate.began.wait()
+    narrow.executor.shutdown(wait=False, cancel_futures=True)
+    gate.end.set()
+    async with asyncio.timeout(20):
+        assert await anext(results) == ("ended", 0)
+        with pytest.raises(CancelledError):
+            await anext(results)
+
+
+async def test_a_refused_job_costs_no_stored_future(make_site: Callable[..., Site]) -> None:
+    """Nor does one whose key is taken."""
+    site, gate = (
+        make_site("quart", EXECUTOR_MAX_WORKERS=1, EXECUTOR_MAX_PENDING=1, EXECUTOR_FUTURES_MAX_LENGTH=2),
+        Gate(),
+    )
+    kept = [site.executor.submit_stored(number, gate) for number in range(2)]
+    with pytest.raises(Overloaded):
+        site.executor.submit_stored(2, gate)
+    with pytest.raises(ValueError, match="already exists"):
+        site.executor.submit_stored(1, gate)
+    assert [future in site.executor.futures for future in kept] == [True, True]
+    gate.end.set()
+    await asyncio.gather(*kept)
+    last = site.executor.submit_stored(2, gate)
+    assert [future in site.executor.futures for future in (*kept, last)] == [False, True, True]
+    await last
 
 
 FORKED = """

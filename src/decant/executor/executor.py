@@ -121,12 +121,13 @@ class Executor(futures.Executor):
         state = self._here()
         job = self._job(state, fn, args, kwargs)
         job.future._stored = True
-        state.futures.add(future_key, job.future)
+        state.futures._claim(future_key, job.future)
         try:
             state.pool.submit(job)
         except BaseException:
             state.futures.pop(future_key)
             raise
+        state.futures._trim()
         return job.future
 
     def map(

@@ -21,6 +21,41 @@ _BLOCKS = (
 )
 
 
+class _AwaitedBy:
+    """Who awaits a future. A future cannot forget a callback, and many may give up waiting before a long job ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: set[asyncio.Future[None]] | None = set()
+
+    async def wait(self, timeout: float | None) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            if self._waiting is None:
+                return
+            self._waiting.add(waiter)
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter
+        finally:
+            with self._lock:
+                if self._waiting is not None:
+                    self._waiting.discard(waiter)
+
+    def wake(self, _: Future[Any]) -> None:
+        """Called when the future is done."""
+        with self._lock:
+            waiting, self._waiting = self._waiting or (), None
+        for waiter in waiting:
+            with suppress(RuntimeError):  # its loop was closed
+                waiter.get_loop().call_soon_threadsafe(_arrive, waiter)
+
+
+def _arrive(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
 class FutureProxy(Future[Any]):
     """The future of a job: ``await future`` on an event loop, ``future.result()`` in a thread.
 
@@ -40,6 +75,8 @@ class FutureProxy(Future[Any]):
         super().__init__()
         self._job, self._call_back = job, call_back
         self._on_cancel: Callable[[], None] | None = None
+        self._awaited_by = _AwaitedBy()
+        super().add_done_callback(self._awaited_by.wake)
         self._seen = False
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -47,7 +84,7 @@ class FutureProxy(Future[Any]):
 
     async def _awaited(self) -> Any:
         try:
-            await self._settled(None)
+            await self._awaited_by.wait(None)
         except asyncio.CancelledError:
             if not self._stored:
                 self.cancel()
@@ -81,22 +118,7 @@ class FutureProxy(Future[Any]):
             return
         if not can_wait():
             raise RuntimeError(_BLOCKS.format(name=name))
-        wait(self._settled(timeout))
-
-    async def _settled(self, timeout: float | None) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def arrive() -> None:
-            if not waiter.done():
-                waiter.set_result(None)
-
-        def wake(_: Future[Any]) -> None:
-            with suppress(RuntimeError):  # the loop was closed
-                waiter.get_loop().call_soon_threadsafe(arrive)
-
-        super().add_done_callback(wake)
-        async with asyncio.timeout(timeout):
-            await waiter
+        wait(self._awaited_by.wait(timeout))
 
     def cancel(self) -> bool:
         """Cancel a job that has not started; ``False`` if it has."""
@@ -168,11 +190,19 @@ class FutureCollection:
 
         :raises ValueError: if there is one with that key.
         """
-        dropped = []
+        self._claim(future_key, future)
+        self._trim()
+
+    def _claim(self, future_key: Hashable, future: Future[Any]) -> None:
+        """Keep it, and for now all others: its job may be refused."""
         with self._lock:
             if future_key in self._futures:
                 raise ValueError(f"future_key {future_key} already exists")
             self._futures[future_key] = future
+
+    def _trim(self) -> None:
+        dropped = []
+        with self._lock:
             while self.max_length is not None and len(self._futures) > self.max_length:
                 dropped.append(self._futures.pop(next(iter(self._futures))))
         del dropped  # outside of the lock: a future that is freed may log

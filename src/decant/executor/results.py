@@ -34,7 +34,12 @@ class Feeder:
         with self._lock:
             job = self._jobs.popleft() if self._jobs else None
         if job is not None:
-            self._pool.submit(job, beyond=beyond)
+            try:
+                self._pool.submit(job, beyond=beyond)
+            except RuntimeError:
+                with self._lock:
+                    self._jobs.appendleft(job)  # cancelled with the others: somebody may await it
+                raise
             job.future._when_done(self._follow)
 
     def _follow(self, _: Future[Any]) -> None:

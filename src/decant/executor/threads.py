@@ -9,6 +9,8 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
 from ..bridge import Threads, bridged, detached
@@ -18,6 +20,8 @@ from .loops import loop_for
 from .pool import Job
 
 __all__ = ["Place", "ThreadRunner", "place"]
+
+_ENDED = "the event loop that submitted the job ended before the job began"
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,41 @@ class ThreadRunner:
     def __init__(self, size: int) -> None:
         self.threads = Threads(size, max_queued=sys.maxsize)  # the pool in front of it has the bound
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.AbstractEventLoop] = set()
 
     def start(self, job: Job, ended: Callable[[], None]) -> None:
-        """As :meth:`Runner.start`."""
+        """As :meth:`Runner.start`.
+
+        :raises RuntimeError: if the loop is closed, or about to be.
+        """
         where: Place = job.work[0]
+        if where.loop in self._ending:
+            raise RuntimeError(_ENDED)
         where.loop.call_soon_threadsafe(self._begin, job, ended)
 
     def _begin(self, job: Job, ended: Callable[[], None]) -> None:  # on the loop
         where: Place = job.work[0]
-        task = where.loop.create_task(bridged(self._work(job, ended)), context=where.context)
+        work = self._work(job, ended)
+        task = where.loop.create_task(bridged(work), context=where.context)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._done, work, job, ended))
+
+    def _done(self, work: Any, job: Job, ended: Callable[[], None], task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if getcoroutinestate(work) == CORO_CREATED:  # cancelled before its first step
+            work.close()
+            job.future.set_exception(RuntimeError(_ENDED))
+            self._ended_with(job.work[0].loop, ended)
+
+    def _ended_with(self, loop: asyncio.AbstractEventLoop, ended: Callable[[], None]) -> None:
+        """At its end ``asyncio.run`` cancels all of its tasks: a job that was started there now would never end."""
+        if not all(task.cancelling() for task in asyncio.all_tasks(loop)):
+            return ended()
+        self._ending.add(loop)
+        try:
+            ended()
+        finally:
+            self._ending.discard(loop)
 
     async def _work(self, job: Job, ended: Callable[[], None]) -> None:
         where, function = job.work
@@ -61,6 +89,7 @@ class ThreadRunner:
             value = await where.snapshot.call(function, self.threads)
         except asyncio.CancelledError:
             job.future.set_exception(CancelledError("the job was stopped before its end: shutdown"))
+            ended = partial(self._ended_with, where.loop, ended)
             raise
         except BaseException as error:  # belongs to who asks for the result
             job.future.set_exception(error)
