@@ -35,6 +35,25 @@ async def test_however_arguments_are_given_they_are_the_same_call(cache: Cache, 
     assert len(count) == 4
 
 
+async def test_arguments_that_are_given_by_position_only_are_told_apart(cache: Cache, count: list[Any]) -> None:
+    """Also where others are given by name, and by their defaults; Flask-Caching then leaves them out of the key."""
+
+    @cache.memoize()
+    async def f(a: int = 1, /, b: int = 2) -> tuple[int, int]:
+        count.append((a, b))
+        return a, b
+
+    assert [await f(1, b=5), await f(2, b=5), await f(2, 5), await f(b=5)] == [(1, 5), (2, 5), (2, 5), (1, 5)]
+    assert await f() == await f(1) == await f(1, b=2) == (1, 2)
+    assert len(count) == 3
+
+    @cache.memoize(args_to_ignore=["noise"])
+    async def g(noise: int, /, b: int) -> int:
+        return noise
+
+    assert [await g(1, 2), await g(2, b=2), await g(3, 3)] == [1, 1, 3]
+
+
 @pytest.mark.parity("caching", "memoize: timeout/unless/args_to_ignore/response_filter")
 @pytest.mark.parity("caching", "memoize: forced_update/make_name/cache_none/is_stale")
 async def test_options(cache: Cache, count: list[Any], no_blocking: BlockBuster) -> None:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, cast
 from . import signals
 from .calls import Call, Rules
 from .responses import freeze, thaw
-from .utils import Timeout, function_namespace, get_arg_default, get_arg_names, get_id, source_of
+from .utils import (
+    Timeout,
+    function_namespace,
+    get_arg_default,
+    get_arg_names,
+    get_id,
+    positional_only,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from .extension import Cache
@@ -100,15 +108,16 @@ def _ordered(
 
     :raises ValueError: for a method without the instance or class as the first argument.
     """
-    names = get_arg_names(f)
+    first, names = positional_only(f), get_arg_names(f)
     rest = {name: value for name, value in kwargs.items() if name not in ignored}
-    ordered: list[Any] = []
-    position = 0
+    given = [args[place] if place < len(args) else get_arg_default(f, place) for place in range(len(first))]
+    ordered: list[Any] = [None if name in ignored else value for name, value in zip(first, given, strict=True)]
+    position = len(first)
     for index, name in enumerate(names):
         value: Any = None
         if name in ignored:
             position += 1
-        elif index == 0 and name in ("self", "cls"):
+        elif index == 0 and not first and name in ("self", "cls"):
             if not args:
                 kind = "classmethod" if name == "cls" else "method"
                 raise ValueError(
@@ -120,10 +129,10 @@ def _ordered(
         elif name in rest:
             value = rest.pop(name)
         else:
-            value = args[position] if position < len(args) else get_arg_default(f, index)
+            value = args[position] if position < len(args) else get_arg_default(f, len(first) + index)
             position += 1
         ordered.append(value)
-    return (*ordered, *args[len(names) :]), OrderedDict(sorted(rest.items()))
+    return (*ordered, *args[len(ordered) :]), OrderedDict(sorted(rest.items()))
 
 
 @dataclass

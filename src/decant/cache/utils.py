@@ -23,6 +23,7 @@ __all__ = [
     "join_generator",
     "make_template_fragment_key",
     "normalize_timeout",
+    "positional_only",
     "query_args_as_pairs",
     "source_of",
     "wants_args",
@@ -96,6 +97,11 @@ def wants_extra_args(f: Callable[..., Any]) -> bool:
 def get_arg_names(f: Callable[..., Any]) -> list[str]:
     """The names of the parameters that may be given by position or by name."""
     return [parameter.name for parameter in _parameters(f) if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+
+
+def positional_only(f: Callable[..., Any]) -> list[str]:
+    """The names of the parameters that may be given by position only."""
+    return [parameter.name for parameter in _parameters(f) if parameter.kind is parameter.POSITIONAL_ONLY]
 
 
 def get_arg_default(f: Callable[..., Any], position: int) -> Any:
