@@ -145,6 +145,27 @@ async def test_unless_and_forced_update(simple: Pair, counter: Counter) -> None:
     assert seen[1] == (f.uncached, (7,), {})
 
 
+async def test_options_that_are_no_functions(simple: Pair, counter: Counter) -> None:
+    """False is none, as for Flask-Caching; all else is an error where it is written, not in a request."""
+    app, cache = simple
+    off: dict[str, Any] = dict.fromkeys(("unless", "forced_update", "is_stale", "response_filter"), False)
+    for decorate in (
+        cache.cached(key_prefix="k", make_cache_key=False, **off),  # type: ignore[arg-type]
+        cache.memoize(make_name=False, **off),  # type: ignore[arg-type]
+    ):
+        f = decorate(counter.__call__)
+        async with app.app_context():
+            assert await f() == await f()
+    for wrong in ("unless", "forced_update", "is_stale", "response_filter", "hash_method"):
+        for method in (cache.cached, cache.memoize):
+            with pytest.raises(TypeError, match=f"{wrong}=True: a function is needed"):
+                method(**{wrong: True})  # type: ignore[arg-type]
+    for wrong, value in (("timeout", -5), ("stale_while_revalidate", -5), ("jitter", 2)):
+        for method in (cache.cached, cache.memoize):
+            with pytest.raises(ValueError, match=r"-5|jitter=2"):
+                method(**{wrong: value})  # type: ignore[arg-type]
+
+
 @pytest.mark.parity("caching", "is_stale(value[, *args]) on hit only")
 async def test_is_stale_is_asked_on_hits_only(simple: Pair, counter: Counter) -> None:
     app, cache = simple

@@ -27,6 +27,9 @@ __all__ = ["Call", "Rules"]
 
 Function = Callable[..., Any]
 _MISS: Final = object()
+_FUNCTIONS: Final = (
+    "unless", "forced_update", "is_stale", "response_filter", "make_cache_key", "make_name", "hash_method"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,16 @@ class Rules:
     stale_while_revalidate: Timeout | None = None
     jitter: float | None = None
     tags: str | Sequence[str] | Function | None = None
+
+    def __post_init__(self) -> None:
+        """Say what is wrong where it is written, not in a request."""
+        for name in _FUNCTIONS:
+            given = getattr(self, name, None)
+            if given and not callable(given):
+                raise TypeError(f"{name}={given!r}: a function is needed")
+        if self.jitter is not None and not 0 <= self.jitter <= 0.9:
+            raise ValueError(f"jitter={self.jitter!r}: a share from 0 to 0.9 is needed")
+        normalize_timeout(self.stale_while_revalidate)
 
 
 @dataclass
@@ -138,7 +151,7 @@ class Call:
 
     async def _asked(self, function: Function | None, *args: Any, **kwargs: Any) -> bool:
         """A user's question about a call, which may take its arguments or none; only ``True`` counts."""
-        if function is None:
+        if not callable(function):  # as for Flask-Caching, False is none
             return False
         given = (args, kwargs) if wants_args(function) else ((), {})
         return await called(function, *given[0], **given[1]) is True
@@ -178,7 +191,7 @@ class Call:
 
     async def _is_stale(self, value: Any) -> bool:
         function = self.rules.is_stale
-        if function is None:
+        if not callable(function):
             return False
         value = await self.shown(value)
         if wants_extra_args(function):
@@ -271,7 +284,7 @@ class Call:
         if value is None and not self.rules.cache_none:
             return False
         function = self.rules.response_filter
-        return function is None or bool(await called(function, self.filtered(value)))
+        return not callable(function) or bool(await called(function, self.filtered(value)))
 
     async def _store(self, value: Any, asked_s: float | None, versions: Mapping[str, str | None]) -> bool:
         fresh_s = self.state.timeout_s(asked_s or self.timeout, self.rules.jitter)

@@ -20,6 +20,7 @@ from .utils import (
     get_arg_default,
     get_arg_names,
     get_id,
+    normalize_timeout,
     positional_only,
     source_of,
 )
@@ -90,7 +91,7 @@ class Keys:
         rules, settings = self.rules, self.cache.settings_here()
         name, keys = self.cache.versions.keys(f, args, rules.args_to_ignore)
         version = await self.cache.versions.current(keys, self.timeout())
-        if rules.make_name is not None:
+        if callable(rules.make_name):
             name = rules.make_name(name)
             name = await name if inspect.isawaitable(name) else name
         given, named = _ordered(f, args, kwargs, rules.args_to_ignore)
@@ -166,6 +167,7 @@ class MemoizedCall(Call):
 
 def memoize(cache: Cache, timeout: Any, rules: MemoizeRules) -> Callable[[Callable[..., Any]], Any]:
     """The decorator; see :meth:`decant.cache.Cache.memoize`."""
+    normalize_timeout(timeout)  # a wrong one is said here
 
     def decorator(f: Callable[..., Any]) -> Any:
         keys = Keys(cache, rules)

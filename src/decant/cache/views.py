@@ -32,7 +32,7 @@ from .responses import (
     ttl_of,
     with_headers,
 )
-from .utils import QueryArgs, get_arg_names, query_args_as_pairs, source_of
+from .utils import QueryArgs, get_arg_names, normalize_timeout, query_args_as_pairs, source_of
 
 if TYPE_CHECKING:
     from .extension import Cache
@@ -65,14 +65,14 @@ class ViewRules(Rules):
     def is_for_views(self) -> bool:
         """Whether the options alone say that the function is a view."""
         prefix = self.key_prefix
-        own_key = callable(prefix) or self.make_cache_key is not None
+        own_key = callable(prefix) or bool(self.make_cache_key)
         by_path = not own_key and (self.query_string or "%s" in str(prefix))
         return bool(by_path or self.responds or self.per_user or self.response_hit_indication)
 
     @property
     def keys_by_method(self) -> bool:
         """Whether the key is one's own, which may tell a POST from a GET."""
-        return callable(self.key_prefix) or self.make_cache_key is not None
+        return callable(self.key_prefix) or bool(self.make_cache_key)
 
 
 @dataclass
@@ -87,7 +87,7 @@ class ViewCall(Call):
 
     async def find_key(self) -> str:
         rules = self.rules
-        if rules.make_cache_key is not None:
+        if callable(rules.make_cache_key):
             key = await called(rules.make_cache_key, *self.args, **self.kwargs)
         else:
             key = await called(self.decorated.make_cache_key, *self.args, use_request=True, **self.kwargs)
@@ -263,6 +263,7 @@ class Keys:
 
 def cached(cache: Cache, timeout: Any, rules: ViewRules) -> Callable[[Callable[..., Any]], Any]:
     """The decorator; see :meth:`decant.cache.Cache.cached`."""
+    normalize_timeout(timeout)  # a wrong one is said here
 
     def decorator(f: Callable[..., Any]) -> Any:
         @wraps(f)
