@@ -115,8 +115,8 @@ def test_the_configuration_is_shown(app: Any) -> None:
     assert lines["RATELIMIT_STORAGE_URI"].startswith("<RedisStorage on")
 
 
-def test_mistakes_are_told_in_one_line(app: Any) -> None:
-    """An unknown endpoint or path, no key, an application without a limiter: not status 0."""
+def test_mistakes_are_told_in_one_line(app: Any, unused_port: int) -> None:
+    """An unknown endpoint or path, no key, no storage, an application without a limiter: not status 0."""
     for arguments, text in (
         (["limits", "--endpoint", "nowhere"], "There is no endpoint 'nowhere'"),
         (["limits", "--path", "/nowhere"], "No route answers GET /nowhere (404)"),
@@ -125,6 +125,13 @@ def test_mistakes_are_told_in_one_line(app: Any) -> None:
         result = run(app, *arguments)
         assert result.exit_code != 0
         assert text in result.output
+    other = type(app)("other")
+    other.config["RATELIMIT_STORAGE_URI"] = f"redis://127.0.0.1:{unused_port}"
+    (Limiter if isinstance(app, Quart) else face(Limiter))(lambda: "me", app=other, application_limits=["1/day"])
+    for arguments in (["limits", "--key", "me"], ["clear", "--key", "me", "-y"]):
+        result = run(other, *arguments)
+        assert result.exit_code == 1
+        assert "Error: The storage does not answer: Redis at redis://127.0.0.1" in result.output
     result = run(type(app)("bare"), "limits")
     assert result.exit_code == 1
     assert "No limiter is installed on bare" in result.output

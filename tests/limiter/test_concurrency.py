@@ -306,14 +306,6 @@ async def test_without_redis_each_process_counts_for_itself(limited: Make, unuse
     assert [(await task).status_code for task in tasks] == [200] * 3
 
 
-@pytest.fixture
-def unused_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 @pytest.mark.parametrize("across_processes", [False, True])
 @pytest.mark.parametrize("kind", ["view", "app"])
 def test_on_a_flask_application(redis_url: str, across_processes: bool, kind: str) -> None:

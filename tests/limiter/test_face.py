@@ -203,14 +203,6 @@ def test_without_storage_flask_falls_back(unused_port: int) -> None:
     assert statuses(client, "/closed", 1) == [503]
 
 
-@pytest.fixture
-def unused_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 async def test_one_limiter_for_a_flask_application_within_a_quart_application(no_blocking: Any) -> None:
     """Flask's view is limited as Flask's, though Quart's request is active around it; both count in one storage."""
     no_blocking.deactivate()

@@ -671,7 +671,7 @@ async def test_a_websocket_is_limited_at_its_handshake(limited: Make) -> None:
         (ConfigVars.STORAGE_URI, "nowhere"),
         (ConfigVars.STORAGE_URI, "carrier-pigeon://loft"),
         (ConfigVars.STORAGE_URI, "redis://localhost:port"),
-        (ConfigVars.STORAGE_OPTIONS, {"socket_connect_timeout": 30}),
+        (ConfigVars.STORAGE_OPTIONS, {"health_check_interval": 30}),
         (ConfigVars.DEFAULT_LIMITS, "often"),
         (ConfigVars.APPLICATION_LIMITS, "10 per fortnight"),
         (ConfigVars.HEADER_RETRY_AFTER_VALUE, "minutes"),
@@ -694,6 +694,27 @@ async def test_without_a_storage_it_says_that_it_counts_in_memory(limited: Make)
         app, _ = limited(RATELIMIT_STORAGE_URI=None, default_limits=["1/day"])
     plain(app)
     assert await statuses(app.test_client(), "/", 2) == [200, 429]
+
+
+@row("storage_uri")
+@pytest.mark.parametrize("how", ["RATELIMIT_STORAGE_URI", "REDIS_URL"])
+@pytest.mark.parametrize("url", ["redis://localhost", "redis://:secret@[::1]/2", "rediss://db/0", "unix:///redis.sock"])
+async def test_any_url_of_redis_will_do(limited: Make, how: str, url: str) -> None:
+    """Without a port, and on a socket, too, for which Flask-Limiter wants a port, and valkey-py."""
+    _, limiter = limited(**{"RATELIMIT_STORAGE_URI": None, how: url})
+    assert (limiter.storage.redis.options.url, await limiter.storage.redis.aclose()) == (url, None)
+
+
+@row("storage_options")
+async def test_timeouts_of_redis_py_are_taken_and_not_used(limited: Make) -> None:
+    """As Flask-Limiter's documentation has them; the warning says what bounds a command here."""
+    with pytest.warns(UserWarning, match="socket_connect_timeout.*deadline_s") as warned:
+        _, limiter = limited(
+            RATELIMIT_STORAGE_URI="redis://localhost", storage_options={"socket_connect_timeout": 30, "pool_size": 3}
+        )
+    assert warned[0].filename == __file__.replace("test_flask_limiters_api", "conftest")
+    options = limiter.storage.redis.options
+    assert (options.deadline_s, options.pool_size) == (5.0, 3)
 
 
 async def test_old_forms_are_accepted_with_a_warning(limited: Make) -> None:

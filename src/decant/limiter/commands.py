@@ -15,6 +15,7 @@ from ..context import current_app, has_app, on_quart
 from ..faces import twin_of
 from .constants import ConfigVars, ExemptionScope, HeaderNames
 from .definitions import RuntimeLimit
+from .enforcing import is_away
 from .registry import Place
 from .settings import AppState
 from .storage import Claim
@@ -62,7 +63,12 @@ def _run(work: Callable[[Any, Limiter], Awaitable[None]]) -> None:
             raise click.ClickException(f"No limiter is installed on {app.name}, or it is disabled")
         async with _request(app):
             for limiter in limiters:
-                await work(app, limiter)
+                try:
+                    await work(app, limiter)
+                except Exception as error:
+                    if not is_away(error, limiter.states[app].storage):
+                        raise
+                    raise click.ClickException(f"The storage does not answer: {error}") from error
 
     wait(each())
 

@@ -26,7 +26,7 @@ from .storage import Answer, Claim, Decision, Role
 if TYPE_CHECKING:
     from .extension import Limiter
 
-__all__ = ["Enforcement", "deduct"]
+__all__ = ["Enforcement", "deduct", "is_away"]
 
 logger = logging.getLogger("decant.limiter")
 _decisions: Final = counter("decant_limiter_decisions_total", "Requests whose limits were decided", ("outcome",))
@@ -35,7 +35,8 @@ _ERRORS: Final = (Unavailable, Overloaded, RedisError, RedisClusterException, St
 Asked = tuple[RuntimeLimit, Claim]
 
 
-def _is_away(error: Exception, storage: Any) -> bool:
+def is_away(error: Exception, storage: Any) -> bool:
+    """Whether an error says that the storage did not answer as it should."""
     return isinstance(error, (_ERRORS, storage.base_exceptions))
 
 
@@ -70,7 +71,7 @@ class Enforcement:
         try:
             decision = await self._decide(self.storage, asked, metas)
         except Exception as error:
-            if not _is_away(error, self.storage):
+            if not is_away(error, self.storage):
                 raise
             _note(self.state, error)
             asked, metas = await self._without_storage(asked, error)
@@ -219,7 +220,7 @@ async def deduct(state: AppState, context: RequestContext, response: Any) -> Non
     try:
         decision = await storage.decide(claims, state.strategy, stops=False, consumes=True)
     except Exception as error:
-        if not _is_away(error, storage):
+        if not is_away(error, storage):
             raise
         _note(state, error)
         policies = {limit.on_storage_error or state.on_storage_error for limit, _, _ in chosen}

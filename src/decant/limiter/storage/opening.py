@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
@@ -19,13 +20,20 @@ __all__ = ["KEY", "open_storage"]
 KEY: Final = "RATELIMIT_STORAGE_URI"
 _REDIS: Final = ("redis", "rediss", "unix", "redis+unix", "valkey", "valkeys", "valkey+unix")
 _CLIENT: Final = frozenset(option.name for option in fields(Options)) - {"url", "decode_responses"}
+_INSTEAD: Final = {
+    "socket_timeout": "deadline_s",
+    "socket_connect_timeout": "deadline_s",
+    "max_connections": "pool_size",
+}
+"""What Flask-Limiter's users give redis-py, as its documentation does, and what bounds the same here."""
 
 
 def open_storage(app: Any, uri: str | None, options: Mapping[str, Any]) -> Any:
     """The storage of an application.
 
     :param uri: as Flask-Limiter's; ``None`` for the application's ``REDIS_URL``.
-    :param options: ``key_prefix``; for Redis those of :class:`decant.redis.Options`; for others, theirs.
+    :param options: ``key_prefix``; for Redis those of :class:`decant.redis.Options`, and redis-py's timeouts, which
+        are not used; for others, theirs.
     :raises ConfigError: if the URI or an option is wrong.
     """
     scheme, _, rest = (uri or "redis://").partition("://")
@@ -46,7 +54,13 @@ def open_storage(app: Any, uri: str | None, options: Mapping[str, Any]) -> Any:
 
 
 def _redis(app: Any, url: str | None, options: Mapping[str, Any]) -> RedisStorage:
-    unknown = sorted(options.keys() - _CLIENT - {"key_prefix", "implementation", "wrap_exceptions"})
+    for name in sorted(options.keys() & _INSTEAD.keys()):
+        warnings.warn(
+            f"RATELIMIT_STORAGE_OPTIONS: {name} is redis-py's, and not used; {_INSTEAD[name]} is what bounds it here",
+            UserWarning,
+            stacklevel=7,
+        )
+    unknown = sorted(options.keys() - _CLIENT - _INSTEAD.keys() - {"key_prefix", "implementation", "wrap_exceptions"})
     if unknown:
         allowed = ", ".join(sorted(_CLIENT | {"key_prefix"}))
         raise ConfigError("RATELIMIT_STORAGE_OPTIONS", unknown, f"with Redis, one of {allowed}")

@@ -27,7 +27,8 @@ class RedisStorage(LimitsRedisStorage):
 
     def __init__(self, redis: Redis, key_prefix: str = LimitsRedisStorage.PREFIX) -> None:
         self.redis = redis
-        super().__init__(redis.options.url, implementation="redispy", key_prefix=key_prefix)
+        # Not our URL: limits refuses some that redis-py takes (no port), and wants valkey-py for others (unix://).
+        super().__init__("redis://localhost:6379", implementation="redispy", key_prefix=key_prefix)
         self._decide = redis.script(_SOURCE)
 
     def __repr__(self) -> str:
