@@ -232,6 +232,20 @@ async def test_vary(simple: Pair, counter: Counter) -> None:
     assert {name.strip() for name in response.headers["Vary"].split(",")} >= {"Origin", "Accept-Language"}
 
 
+@pytest.mark.parametrize("options", [{"vary": "Accept-Language"}, {"per_user": True}])
+async def test_a_view_with_many_keys_is_not_deleted_by_one(simple: Pair, options: dict[str, Any]) -> None:
+    """But by a tag, as the error says."""
+    app, cache = simple
+    site(app, cache, tags="page", **options)
+    client = app.test_client()
+    assert [await body(client), await body(client)] == ["for nobody, 1"] * 2
+    async with app.app_context():
+        with pytest.raises(ValueError, match="tags=, for invalidate_tag"):
+            await cache.delete_cached(app.view_functions["page"], path="/")
+        await cache.invalidate_tag("page")
+    assert await body(client) == "for nobody, 2"
+
+
 async def test_no_path_stands_for_another_users_or_languages_value(simple: Pair, counter: Counter) -> None:
     """Keys are told apart by what a client cannot write into a path."""
     app, cache = simple

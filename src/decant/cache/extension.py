@@ -292,7 +292,10 @@ class Cache(Values):
 
         :param path: the request's path; else it is built for the view's arguments.
         :param query_args: a query string, a mapping or pairs, where the key has the query.
+        :raises ValueError: for one with ``vary=`` or ``per_user=``, which has many values: give it ``tags=``.
         """
+        if getattr(f, "has_many_keys", False):
+            raise ValueError("with vary= or per_user= there are many values: give them tags=, for invalidate_tag()")
         key = f.make_cache_key(path=path, query_args=query_args, **view_kwargs)
         return await self.delete(await key if inspect.isawaitable(key) else key)
 

@@ -277,6 +277,7 @@ def cached(cache: Cache, timeout: Any, rules: ViewRules) -> Callable[[Callable[.
         made.uncached = f
         made.cache_timeout = timeout
         made.make_cache_key = Keys(cache, f, rules)
+        made.has_many_keys = bool(rules.vary or rules.per_user)
         return made
 
     return decorator
