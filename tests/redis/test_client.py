@@ -201,6 +201,17 @@ def test_wrong_options(key: str, value: object) -> None:
         client(make_app(REDIS_URL="redis://localhost", **{key: value}))
 
 
+async def test_what_the_url_says_of_our_options_is_not_used(redis_url: str, make: Make) -> None:
+    """A Flask half may share it: neither types nor timeouts change by what redis-py is told there."""
+    query = "decode_responses=True&socket_timeout=0.01&max_connections=1&retry=3&retry_on_error=x&client_name=me"
+    redis = make(f"{redis_url}?{query}", deadline_s=5.0)
+    await redis.set("k", "é")
+    assert await redis.get("k") == "é".encode()
+    assert await redis.pipeline().get("k").execute() == ["é".encode()]
+    assert await asyncio.gather(*(redis.blpop(["none"], timeout=0.1) for _ in range(3))) == [None] * 3
+    assert await redis.client_getname() == "me"
+
+
 def test_options_from_the_environment_are_text() -> None:
     """As an .env file gives them."""
     options = client(make_app(REDIS_URL="redis://localhost", REDIS_DEADLINE_S="0.5", REDIS_POOL_SIZE="3")).options

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -23,6 +24,8 @@ _URL_HELP = "redis://[user:password@]host[:port][/database], rediss://… (TLS) 
 _CONNECTION: dict[str, Any] = {
     "protocol": 2,
     "retry": Retry(NoBackoff(), 0),
+    "retry_on_error": [],
+    "retry_on_timeout": False,
     "socket_timeout": None,
 }
 with suppress(ImportError):  # redis-py 7 and newer would read its package's metadata from the disk each time
@@ -126,15 +129,16 @@ def make_pool(options: Options, size: int) -> BlockingConnectionPool:
     """A blocking pool of at most ``size`` connections.
 
     redis-py's own retries are off: it cannot know whether an INCR that got no answer was run. Its socket timeout
-    is off as well: the deadlines are ours, and a blocking command has a longer one.
+    is off as well: the deadlines are ours, and a blocking command has a longer one. What the URL's query says of
+    these, or of what has an option here, is for those who share the URL: it is not used.
     """
     extra: dict[str, Any] = {} if options.url.startswith("unix:") else {"socket_keepalive": True}
-    return BlockingConnectionPool.from_url(
-        options.url,
-        max_connections=size,
-        timeout=options.deadline_s * 0.8,  # within the deadline, so that the error says which of the two it was
-        decode_responses=options.decode_responses,
-        socket_connect_timeout=options.deadline_s,
+    ours: dict[str, Any] = {
+        "max_connections": size,
+        "timeout": options.deadline_s * 0.8,  # within the deadline, so that the error says which of the two it was
+        "decode_responses": options.decode_responses,
+        "socket_connect_timeout": options.deadline_s,
         **_CONNECTION,
         **extra,
-    )
+    }
+    return BlockingConnectionPool(**{**parse_url(options.url), **ours})
