@@ -512,6 +512,27 @@ async def test_endless_background_tasks_end_with_the_application() -> None:
     assert ended.is_set()
 
 
+async def test_a_disconnect_handler_that_hangs_does_not_hold_up_the_end() -> None:
+    """It is cancelled in time, and the next client's still runs."""
+    app = make_app(SOCKETIO_SHUTDOWN_TIMEOUT_S=0.2)
+    socketio = SocketIO(app)
+    ended: list[str] = []
+
+    @socketio.on("disconnect")
+    async def disconnected(reason: str) -> None:
+        try:
+            if request.args["who"] == "first":
+                await asyncio.Event().wait()
+        finally:
+            ended.append(f"{request.args['who']}: {reason}")
+
+    async with asyncio.timeout(20):
+        async with app.test_app():
+            for who in ("first", "second"):
+                await socketio.test_client(app, query_string=f"who={who}")
+    assert sorted(ended) == ["first: server disconnect", "second: server disconnect"]
+
+
 @pytest.mark.parity("socketio", "json, serializer")
 @pytest.mark.parametrize("serializer", ["default", "msgpack"])
 async def test_binary_data_and_serializers(serializer: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import aiohttp
@@ -167,3 +169,33 @@ async def test_what_is_no_event_ends_the_connection(app: Quart, socketio: Socket
                 assert websocket.closed, text
                 assert len(messages) <= 2, text
     assert called == ["server disconnect"] * len(rubbish)
+
+
+@pytest.mark.parametrize("text", ["z", "", "9", "4" + "[" * 100_000])
+async def test_what_is_no_packet_ends_the_connection(
+    app: Quart, socketio: SocketIO, served: Any, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """Below Socket.IO, too: by either transport the handlers hear of it, and nothing is left of the client."""
+    called = asyncio.Queue[str]()
+
+    @socketio.on("disconnect")
+    async def disconnected(reason: str) -> None:
+        await called.put(reason)
+
+    url = await served(app)
+    async with aiohttp.ClientSession() as http:
+        async with http.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket") as websocket:
+            await websocket.receive_str()
+            await websocket.send_str("40")
+            await websocket.receive_str()
+            await websocket.send_str(text)
+            assert [message async for message in websocket] == []
+        assert (await asyncio.wait_for(called.get(), 10)).startswith("transport")
+        async with http.get(f"{url}/socket.io/?EIO=4&transport=polling") as response:
+            polling = f"{url}/socket.io/?EIO=4&transport=polling&sid={json.loads((await response.text())[1:])['sid']}"
+        await (await http.post(polling, data="40")).read()
+        if text:  # a POST without a body is no packet either, but a request that says nothing
+            assert (await http.post(polling, data=text)).status == 400
+            assert await asyncio.wait_for(called.get(), 10) == "server disconnect"
+            assert socketio.server.clients == len(socketio.server.eio.sockets) == 0
+    assert "Traceback" not in caplog.text

@@ -8,7 +8,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import engineio
-from engineio.exceptions import SocketIsClosedError
+from engineio.async_socket import AsyncSocket
+from engineio.exceptions import EngineIOError, SocketIsClosedError
+from engineio.packet import packet_names
 
 from ..bridge import detached
 from ..ops.registry import counter
@@ -59,6 +61,39 @@ async def end(task: asyncio.Task[Any]) -> bool:
     return False
 
 
+class Connection(AsyncSocket):  # type: ignore[misc]
+    """python-engineio's socket, which ends where the client sends what is no Engine.IO packet."""
+
+    async def receive(self, pkt: Any) -> None:
+        """As python-engineio's, which knows no exception for a packet of a kind that there is not."""
+        if not 0 <= pkt.packet_type < len(packet_names):
+            logger.warning("%s sent a packet of the unknown type %s", self.sid, pkt.packet_type)
+            raise SocketIsClosedError
+        await super().receive(pkt)
+
+    async def handle_post_request(self, environ: dict[str, Any]) -> None:
+        """As python-engineio's; what cannot be decoded is answered by 400."""
+        try:
+            await super().handle_post_request(environ)
+        except EngineIOError:
+            raise
+        except Exception as error:
+            self._say(error)
+            raise SocketIsClosedError from error
+
+    async def _websocket_handler(self, ws: Any) -> None:
+        try:
+            await super()._websocket_handler(ws)
+        except Exception as error:
+            self._say(error)
+            await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_ERROR)
+            await self.queue.put(None)  # the writer ends
+            await ws.close()
+
+    def _say(self, error: Exception) -> None:
+        logger.warning("%s sent what is no packet: %s: %s", self.sid, type(error).__name__, error)
+
+
 class Engine(engineio.AsyncServer):  # type: ignore[misc]
     """An Engine.IO server that disconnects clients whose buffer is full, and owns its tasks."""
 
@@ -85,6 +120,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     async def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
         """As python-engineio's; a poll or a writer that waits is told that its client has gone."""
+        if event == "connect":
+            self.sockets[args[0]].__class__ = Connection  # python-engineio does not ask which class it shall be
         socket = self.sockets.get(args[0]) if event == "disconnect" else None
         result = await super()._trigger_event(event, *args, **options)
         if socket is not None:
@@ -105,6 +142,14 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         except SocketIsClosedError:
             return
 
+    async def disconnect(self, sid: str | None = None) -> None:
+        """As python-engineio's, but does not wait until the client has read what was sent to it: it may never."""
+        for each in [sid] if sid is not None else list(self.sockets):
+            socket = self.sockets.get(each)
+            if socket is not None:
+                await socket.close(wait=False, reason=self.reason.SERVER_DISCONNECT)
+                self.sockets.pop(each, None)
+
     def _cut(self, sid: str, socket: Any) -> None:
         _SLOW.inc()
         logger.warning(
@@ -122,11 +167,20 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             await end(task)
 
     async def leave(self, timeout_s: float) -> None:
-        """Tell all clients that the server goes, and wait until they have gone; end those that have not in time."""
-        await asyncio.gather(*map(self._say_goodbye, list(self.sockets.values())), return_exceptions=True)
+        """Tell all clients that the server goes, and wait until they have gone; end those that have not in time.
+
+        Their ``disconnect`` handlers have half of that time; a client whose handler was cancelled is told as well.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        goodbyes = {self.start_background_task(self._say_goodbye, socket) for socket in list(self.sockets.values())}
+        if goodbyes:
+            _, late = await asyncio.wait(goodbyes, timeout=timeout_s / 2)
+            if late:
+                logger.warning("%s disconnect handlers were cancelled after %s s", len(late), timeout_s / 2)
+            await asyncio.gather(*map(end, late))
         open_ = set(self.connections.values())
         if open_:
-            _, late = await asyncio.wait(open_, timeout=timeout_s)
+            _, late = await asyncio.wait(open_, timeout=max(0.1, deadline - asyncio.get_running_loop().time()))
             await asyncio.gather(*map(end, late))
         await self._end_tasks()
 
