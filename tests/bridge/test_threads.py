@@ -306,6 +306,36 @@ def test_a_cancelled_thread_is_stopped_in_its_wait(run: Run, one: Threads) -> No
     run(main())
 
 
+def test_a_second_cancellation_does_not_cut_the_clean_up_off(run: Run, one: Threads) -> None:
+    """A timeout and then a client that goes away: the thread still has grace_s, and its clean-up may wait."""
+    seen: list[str] = []
+    one.grace_s = 5
+
+    def work(cleaning: asyncio.Event, go: asyncio.Event) -> None:
+        try:
+            wait(asyncio.sleep(60))
+        finally:
+            cleaning.set()
+            wait(go.wait())
+            seen.append(wait(value("cleaned up")))
+
+    async def main() -> None:
+        cleaning, go = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(one.run(work, cleaning, go))
+        await until(lambda: one.busy == 1)
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await until(cleaning.is_set)
+        task.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (seen, one.busy, task.cancelling()) == (["cleaned up"], 0, 2)
+
+    run(main())
+
+
 def test_a_cancelled_thread_is_stopped_at_its_next_wait(run: Run, one: Threads) -> None:
     """It computes when the cancellation comes: the next wait raises, before anything is awaited."""
     awaited: list[str] = []

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from queue import SimpleQueue
@@ -127,8 +128,11 @@ class Threads:
 
     async def _stop(self, call: Call) -> None:
         call.cancel()
+        deadline = call.loop.time() + self.grace_s
         try:
-            await asyncio.wait([call.done], timeout=self.grace_s)
+            while not call.done.done() and (left := deadline - call.loop.time()) > 0:
+                with suppress(asyncio.CancelledError):  # again, as by a timeout and then by a client that goes away
+                    await asyncio.wait([call.done], timeout=left)
         finally:
             call.outcome = (None, None)
             if not call.done.done():
