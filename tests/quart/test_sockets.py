@@ -12,7 +12,7 @@ import pytest
 
 from decant import Quart, wait
 from decant.errors import DatabaseUnavailable
-from decant.quart import g, on_loop, request, session, stream_with_context, websocket
+from decant.quart import g, make_response, on_loop, request, session, stream_with_context, websocket
 from tests.serving import Peer
 
 
@@ -156,6 +156,35 @@ async def test_a_client_that_goes_away_during_the_teardown_changes_nothing(app: 
         peer.abort()
         await until(lambda: "ended" in events)
     assert events == ["begun", "ended"]
+
+
+async def test_a_client_that_closes_after_its_answer_does_not_stop_call_on_close(app: Quart, served: Any) -> None:
+    """Every function is called and runs to its end, though the client has gone and the one before has failed."""
+    events: list[str] = []
+
+    @app.get("/")
+    async def view() -> Any:
+        response = await make_response("answer")
+
+        @response.call_on_close
+        async def slow() -> None:
+            events.append("begun")
+            await gone.wait()
+            await asyncio.sleep(0.1)
+            events.append("ended")
+            raise LookupError("in call_on_close")
+
+        response.call_on_close(lambda: events.append("last"))
+        return response
+
+    gone = asyncio.Event()
+    async with Peer.connect(await served(app)) as peer:
+        await peer.get("/")
+        await peer.reader.readuntil(b"answer")
+        peer.abort()
+        gone.set()
+        await until(lambda: "last" in events)
+    assert events == ["begun", "ended", "last"]
 
 
 async def test_a_teardown_that_hangs_is_given_up(app: Quart, served: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -102,15 +102,23 @@ class Exchange:
         return _Guarded(self, context)
 
     async def close(self, error: BaseException | None) -> None:
-        """The response has been sent, or has failed: pop a context that was kept for it, call ``call_on_close``."""
+        """The response has been sent, or has failed: pop a context that was kept for it, call ``call_on_close``.
+
+        Each of these functions is called, to its end: many a client goes away as soon as it has its answer.
+        """
         kept, self._kept = self._kept, None
         functions, self.on_close = self.on_close, []
         try:
             if kept is not None:
                 await kept.pop(error)
         finally:
-            for function in functions:
-                await function()
+            self.tearing_down = True
+            try:
+                async with AsyncExitStack() as stack:
+                    for function in reversed(functions):
+                        stack.push_async_callback(function)
+            finally:
+                self.tearing_down = False
 
 
 class _Guarded:
