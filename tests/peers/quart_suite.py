@@ -24,7 +24,16 @@ HERE = Path(__file__).resolve().parent
 OPTIONS = [
     *("-q", "-p", "no:decant", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--timeout=8"),
     "--continue-on-collection-errors",
-    *("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=session", "-o", "filterwarnings="),
+    *(
+        "-o",
+        "asyncio_mode=auto",
+        "-o",
+        "asyncio_default_fixture_loop_scope=session",
+        "-o",
+        "filterwarnings=",
+        "-o",
+        "addopts=",
+    ),
 ]
 
 
