@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import quart
-from sqlalchemy import event, select, text
+from sqlalchemy import event, exc, select, text
 
 from decant.bridge import bridged, in_thread, wait
 from decant.database import AsyncSession, Session, SQLAlchemy
@@ -99,6 +99,28 @@ async def test_a_thread_shares_the_session_of_the_task_that_waits_for_it(
         assert db.session() is own
 
     assert await in_thread(view) == ["one"]
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_outside_a_bridge_the_error_says_what_to_do(db: SQLAlchemy, models: SimpleNamespace) -> None:
+    """A child task that loads a relationship is told of bridged(), as asyncpg says it and as aiosqlite says it."""
+    db.session.add(models.User(name="ada", posts=[models.Post(title="one")]))
+    await db.session.commit()
+
+    async def child() -> list[str]:
+        return [post.title for post in (await db.session.scalar(select(models.User))).posts]
+
+    def wrapped() -> None:
+        raise exc.StatementError("cannot await", "SELECT 1", {}, exc.MissingGreenlet("no greenlet"))
+
+    with pytest.raises(exc.MissingGreenlet) as plain:
+        await asyncio.create_task(child())
+    with pytest.raises(exc.StatementError) as inside:
+        db.session().sync_session._io(wrapped)
+    for caught in (plain, inside):
+        assert "run the coroutine through decant.bridge.bridged()" in "".join(caught.value.__notes__)
+    assert await asyncio.create_task(bridged(child())) == ["one"]
 
 
 @pytest.fixture

@@ -77,8 +77,8 @@ class Session(orm.Session):
         self._depth += 1
         try:
             return work()
-        except exc.MissingGreenlet as error:
-            if _NO_BRIDGE not in getattr(error, "__notes__", ()):
+        except (exc.MissingGreenlet, exc.StatementError) as error:
+            if _lacks_bridge(error) and _NO_BRIDGE not in getattr(error, "__notes__", ()):
                 error.add_note(_NO_BRIDGE)
             raise
         finally:
@@ -86,6 +86,11 @@ class Session(orm.Session):
 
     async def _in_bridge(self, work: Callable[[], T]) -> T:
         return self._io(work)
+
+
+def _lacks_bridge(error: exc.MissingGreenlet | exc.StatementError) -> bool:
+    """Whether that is what is wrong: asked of a connection that is open already, some drivers wrap it."""
+    return isinstance(error, exc.MissingGreenlet) or isinstance(error.orig, exc.MissingGreenlet)
 
 
 def _name(user: object) -> str:
