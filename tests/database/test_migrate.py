@@ -13,9 +13,14 @@ from typing import Any
 import flask
 import pytest
 import quart
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from decant.database import SQLAlchemy
 from decant.database.migrate import Migrate, upgrade
+from decant.database.migrate.lock import migration_lock
 from decant.errors import CommandError
 
 APP = """
@@ -190,3 +195,25 @@ def test_processes_that_start_at_once_migrate_once(start: Callable[..., Run], ur
     outputs = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 3, outputs
     assert sum("Running upgrade  -> aaa" in output for output in outputs) == 1, outputs
+
+
+async def test_the_lock_is_a_transactions(database_url: str) -> None:
+    """So that PgBouncer keeps it: nobody else gets it, an index can be made concurrently, and it is given back."""
+    engine = create_async_engine(make_url(database_url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+    held = text(
+        "SELECT state FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
+    )
+    async with migration_lock(engine), alone.connect() as other:
+        assert (await other.scalars(held)).all() == ["idle in transaction"]
+        await other.execute(text("CREATE TABLE thing (id int)"))
+        async with asyncio.timeout(20):
+            await other.execute(text("CREATE INDEX CONCURRENTLY ix_thing ON thing (id)"))
+        with pytest.raises(CommandError, match="another process has been migrating"):
+            async with migration_lock(engine, timeout_s=0):
+                pass
+    async with alone.connect() as other, migration_lock(engine, timeout_s=0):
+        assert len((await other.scalars(held)).all()) == 1
+    async with alone.connect() as other:
+        assert (await other.scalars(held)).all() == []

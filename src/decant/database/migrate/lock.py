@@ -49,16 +49,17 @@ def _too_long(timeout_s: float) -> CommandError:
 async def _advisory(engine: AsyncEngine, timeout_s: float) -> AsyncIterator[None]:
     deadline = time.monotonic() + timeout_s
     async with engine.connect() as plain:
-        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+        connection = await plain.execution_options(isolation_level="READ COMMITTED")
         # Asked again and again: a statement that waits has a snapshot, which CREATE INDEX CONCURRENTLY waits for.
-        while not await connection.scalar(text(f"SELECT pg_try_advisory_lock({_KEY})")):
+        while not await connection.scalar(text(f"SELECT pg_try_advisory_xact_lock({_KEY})")):
+            await connection.rollback()
             if time.monotonic() > deadline:
                 raise _too_long(timeout_s)
             await asyncio.sleep(_PAUSE_S)
-        try:
-            yield
-        finally:
-            await connection.execute(text(f"SELECT pg_advisory_unlock({_KEY})"))
+        # The lock of a transaction that stays open, which has no snapshot; behind PgBouncer the lock of a session
+        # would stay with whichever server connection had taken it.
+        await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        yield
 
 
 @asynccontextmanager
