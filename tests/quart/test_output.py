@@ -56,7 +56,10 @@ def bytes_file() -> io.BytesIO:
     return io.BytesIO(b"0123456789")
 
 
-@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=2-5"}, {"Range": "bytes=5000-"}, {"If-None-Match": '"e"'}])
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Range": "bytes=2-5"}, {"Range": "bytes=-1"}, {"Range": "bytes=5000-"}, {"If-None-Match": '"e"'}],
+)
 @pytest.mark.parametrize(
     ("source", "options"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import logging
 import mimetypes
 import os
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ except ImportError:  # then only gzip, and files that were compressed by others
 
 __all__ = ["File", "read_folder"]
 
+logger = logging.getLogger("decant.cdn")
 _PIECE = 1024 * 1024
 _LEAST = 512  # bytes: below, a compressed body saves no packet
 _LARGEST = 2 * 1024 * 1024  # bytes: what is larger is sent by the framework, from disk
@@ -64,7 +66,7 @@ class File:
 
 
 def read_folder(folder: str, *, compress: bool, memory_bytes: int) -> dict[str, File]:
-    """Every file below a folder, by its name there. It reads and compresses: for a thread.
+    """Every file below a folder that can be read, by its name there. It reads and compresses: for a thread.
 
     :param compress: whether to compress what has no compressed file beside it.
     :param memory_bytes: how much of it may be kept; the rest stays on disk.
@@ -73,7 +75,11 @@ def read_folder(folder: str, *, compress: bool, memory_bytes: int) -> dict[str, 
     files: dict[str, File] = {}
     for path in sorted(_paths(folder)):
         name = os.path.relpath(path, folder).replace(os.sep, "/")
-        file = _read(path, compress, memory_bytes)
+        try:
+            file = _read(path, compress, memory_bytes)
+        except OSError as error:  # no right to read it, or it has just been deleted: no reason not to start
+            logger.warning("a static file is left to the framework, without a fingerprint: %s", error)
+            continue
         memory_bytes -= file.size
         files[name] = file
     return files

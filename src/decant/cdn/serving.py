@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from quart.wrappers.response import DataBody
+
 from ..context import current_app, current_request, on_quart
 from .doors import SHARED
 from .files import File
@@ -30,8 +32,10 @@ def static_view(app: Any, index: Index, endpoint: str, original: Callable[..., A
             if file is None or not file.bodies:
                 return _dated(await app.ensure_async(original)(filename=filename), file, filename)
             response = _respond(file, filename)
-            length = response.content_length
-            return await response.make_conditional(current_request(), accept_ranges=True, complete_length=length)
+            length, request = response.content_length, current_request()
+            if "Range" in request.headers:
+                response.response = _Content(file.bodies["identity"])
+            return await response.make_conditional(request, accept_ranges=True, complete_length=length)
 
         return quart_view
 
@@ -44,6 +48,13 @@ def static_view(app: Any, index: Index, endpoint: str, original: Callable[..., A
         return response.make_conditional(current_request(), accept_ranges=True, complete_length=response.content_length)
 
     return flask_view
+
+
+class _Content(DataBody):
+    """Of which ``Range: bytes=-n`` asks the last ``n`` bytes, which Quart answers with 500."""
+
+    async def make_conditional(self, begin: int, end: int | None) -> int:
+        return await super().make_conditional(max(begin + len(self.data), 0) if begin < 0 else begin, end)
 
 
 def _respond(file: File, filename: str) -> Any:

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import Any
 
 import quart
+from quart.wrappers.response import DataBody as QuartDataBody
 from quart.wrappers.response import FileBody as QuartFileBody
+from quart.wrappers.response import IOBody as QuartIOBody
 from quart.wrappers.response import IterableBody as QuartIterableBody
 from werkzeug.http import remove_entity_headers
 
@@ -96,17 +98,37 @@ class IterableBody(QuartIterableBody):
             self.iter = _StepsInBridge(aiter(iterable))
 
 
-class FileBody(QuartFileBody):
+class _FromTheEnd:
+    """A body of which ``Range: bytes=-n`` asks the last ``n`` bytes, which Quart answers with 500."""
+
+    async def make_conditional(self, begin: int, end: int | None) -> int:
+        body: Any = super()
+        size = len(self.data) if isinstance(self, QuartDataBody) else self.size  # type: ignore[attr-defined]
+        length: int = await body.make_conditional(max(begin + size, 0) if begin < 0 else begin, end)
+        return length
+
+
+class DataBody(_FromTheEnd, QuartDataBody):
+    """Bytes."""
+
+
+class FileBody(_FromTheEnd, QuartFileBody):
     """A file, read in pieces of 128 KiB."""
 
     buffer_size = 128 * 1024
 
 
+class IOBody(_FromTheEnd, QuartIOBody):
+    """A file in memory."""
+
+
 class Response(quart.Response):
     """``quart.Response`` with the arguments and the behaviour of Flask's."""
 
-    iterable_body_class = IterableBody
+    data_body_class = DataBody
     file_body_class = FileBody
+    io_body_class = IOBody
+    iterable_body_class = IterableBody
 
     def __init__(
         self,
