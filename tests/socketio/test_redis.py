@@ -103,6 +103,29 @@ async def test_events_keep_their_order_and_arrive_once(start: Start, redis_url: 
     assert two.client.get_received() == one.client.get_received() == []
 
 
+async def test_the_listener_does_not_wait_for_handlers(start: Start, redis_url: str) -> None:
+    """A client that another process disconnects has a handler that takes long: the others hear on."""
+    one, two = await start(redis_url), await start(redis_url)
+    entered, gate = asyncio.Event(), asyncio.Event()
+
+    @two.socketio.on("disconnect")
+    async def disconnected(reason: str) -> None:
+        entered.set()
+        await gate.wait()
+
+    leaver = await two.socketio.test_client(two.app)
+    manager = two.socketio.server.manager
+    sid = manager.sid_from_eio_sid(leaver.eio_sid, "/")
+    await one.socketio.server.disconnect(sid)
+    await asyncio.wait_for(entered.wait(), 15)
+    await one.socketio.emit("n", 1)
+    assert await two.received(1) == [1]
+    gate.set()
+    async with asyncio.timeout(15):
+        while manager.sid_from_eio_sid(leaver.eio_sid, "/"):
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parity("socketio", "channel")
 async def test_a_script_emits(start: Start, redis_url: str, channel: str) -> None:
     """Without an application, from a plain program and from a running loop."""

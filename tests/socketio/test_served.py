@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 from typing import Any
 
 import aiohttp
 import pytest
-from quart import current_app, g, request, session
+from quart import current_app, g, has_request_context, request, session
 from socketio.exceptions import ConnectionError as ClientConnectionError
 
+from decant import wait
 from decant.quart import Quart
-from decant.socketio import SocketIO, emit
+from decant.socketio import SocketIO, call, emit
 from tests.serving import serve
 from tests.socketio.conftest import Connect
 
@@ -32,6 +34,71 @@ async def test_an_event_is_handled_and_answered(
     client = await connect(await served(app), transports=transports)
     assert await client.call("my event", {"n": 1}, timeout=10) == "done"
     assert await client.next() == ("my response", {"n": 2})
+
+
+@pytest.mark.parity(
+    "socketio", "emit(event, *args, namespace, to/room, include_self, skip_sid, callback, ignore_queue)"
+)
+@pytest.mark.parity("socketio", "emit(event, *args, broadcast, to, include_self, skip_sid)")
+async def test_a_callback_is_called_with_the_client_s_answer(
+    app: Quart, socketio: SocketIO, served: Any, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A handler's has the client's context, a view's the application's; it may ask again, and its errors are logged."""
+    answers = asyncio.Queue[Any]()
+
+    async def answered(*values: Any) -> None:
+        again = await call("question", values[0]) if has_request_context() else wait(asyncio.sleep(0, None))
+        await answers.put((current_app.name, getattr(request, "sid", None) if again else None, *values, again))
+
+    def fails(*values: Any) -> None:
+        raise LookupError("a bug of ours")
+
+    @socketio.event
+    async def begin() -> None:
+        await emit("question", 1, callback=answered)
+
+    @app.get("/ask/<sid>")
+    async def ask(sid: str) -> str:
+        await socketio.emit("question", 5, to=sid, callback=fails)
+        await socketio.emit("question", 6, to=sid, callback=answered)
+        return ""
+
+    url = await served(app)
+    client = await connect(url)
+
+    async def question(value: int) -> Any:
+        return value * 2, "twice"
+
+    client.on("question", question)
+    await client.emit("begin")
+    assert await asyncio.wait_for(answers.get(), 10) == ("app", client.get_sid(), 2, "twice", (4, "twice"))
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/ask/{client.get_sid()}"):
+        assert await asyncio.wait_for(answers.get(), 10) == ("app", None, 12, "twice", None)
+    async with asyncio.timeout(10):
+        while "a bug of ours" not in caplog.text:
+            await asyncio.sleep(0.01)
+    assert client.connected
+
+
+@pytest.mark.parametrize("async_handlers", [True, False])
+async def test_an_answer_that_cannot_be_sent_is_logged(
+    app: Quart, served: Any, connect: Connect, caplog: pytest.LogCaptureFixture, async_handlers: bool
+) -> None:
+    """It is not the client's fault, which stays connected."""
+    socketio = SocketIO(app, async_handlers=async_handlers)
+
+    @socketio.event
+    async def today() -> datetime.date:
+        return datetime.date(2024, 1, 1)
+
+    @socketio.event
+    async def ask() -> str:
+        return "answer"
+
+    client = await connect(await served(app))
+    await client.emit("today", callback=lambda *_: None)
+    assert await client.call("ask", timeout=10) == "answer"
+    assert "'today'" in caplog.text
 
 
 async def test_the_lifespan_stays_the_application_s(app: Quart, socketio: SocketIO, connect: Connect) -> None:

@@ -272,7 +272,10 @@ class SocketIO:
         )
 
     def _callback(self, function: Callable[..., Any] | None) -> Any:
-        """The callback, run in the context of the client whose event is handled now, if one is."""
+        """The callback, run in a task of its own: the client's next events, and other processes', do not wait for it.
+
+        Within a handler it has the context of the client whose event is handled, else the application's.
+        """
         if function is None:
             return None
         serving = self._served()
@@ -280,11 +283,11 @@ class SocketIO:
         sid, namespace = getattr(request, "sid", None), getattr(request, "namespace", "/")
         app = next(app for app, other in self._serving.items() if other is serving)
 
-        async def answered(*args: Any) -> None:
+        def answered(*args: Any) -> None:
             if sid is None:
-                await app.ensure_async(function)(*args)
+                serving.tasks.start(function, *args)
             else:
-                await self._run(app, serving.server, function, None, namespace, sid, args, None)
+                serving.tasks.start(self._run, app, serving.server, function, None, namespace, sid, args, None)
 
         return answered
 

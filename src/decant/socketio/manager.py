@@ -77,6 +77,10 @@ class RedisManager(AsyncPubSubManager):  # type: ignore[misc]
         if now - self._heard_at > _MISSED_BEATS * self.heartbeat_s:
             raise Unavailable(f"the listener on {self.channel!r} has heard nothing for {now - self._heard_at:.1f} s")
 
+    async def _handle_disconnect(self, message: dict[str, Any]) -> None:
+        """In a task of its own: the listener does not wait for the users' ``disconnect`` handlers."""
+        self.server.start_background_task(super()._handle_disconnect, message)
+
     async def _publish(self, data: dict[str, Any]) -> None:
         self._number += 1
         await self.outbox.send(self.json.dumps({**data, "decant": [self.host_id, self._number]}))

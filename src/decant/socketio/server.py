@@ -86,6 +86,20 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if len(running) >= self.options.max_events:  # the client is not read before one of them has ended
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
+    async def _handle_event_internal(
+        self,
+        server: Any,
+        sid: str,
+        eio_sid: str,
+        data: list[Any],
+        namespace: str,
+        id: int | None,  # noqa: A002
+    ) -> None:
+        try:
+            await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
+        except Exception:  # the handler's own are not raised; JSON does not know what it returned
+            logger.exception("What the handler of %r in %r answers cannot be sent", data[0], namespace)
+
     async def quiet(self, timeout_s: float) -> None:
         """Wait until no handler runs; cancel those that still do after ``timeout_s``."""
         running = {task for tasks in self.working.values() for task in tasks}
