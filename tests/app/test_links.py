@@ -246,6 +246,16 @@ async def test_a_search_finds_only_ones_own(ada: Person, person: People) -> None
         assert "/links/mine" not in await text_of(await eve.get(path))
 
 
+async def test_a_tag_is_offered_while_a_link_has_it(ada: Person) -> None:
+    """Not after the last of its links is deleted or has other tags."""
+    await ada.link(slug="one", tags="kept, gone")
+    await ada.link(slug="two", tags="kept, deleted")
+    await ada.post("/links/one/edit", {"target": "https://example.com/", "tags": "kept"})
+    await ada.post("/links/two/delete")
+    page = await text_of(await ada.get("/links"))
+    assert [tag for tag in ("kept", "gone", "deleted") if f"/links?tag={tag}" in page] == ["kept"]
+
+
 @pytest.mark.parametrize(
     "query",
     ["before=x", "before=-1", "before=" + "9" * 30, "q=" + "x" * 101, "q=%00", "tag=%00", "q=a%0Ab", "before=%D9%A3"],

@@ -149,6 +149,7 @@ async def search(
 
 
 async def tags_of(owner: User, *, most: int = 50) -> Sequence[str]:
-    """The owner's tags by name."""
-    query = select(Tag.name).where(Tag.owner_id == owner.id).order_by(Tag.name).limit(most)
+    """The owner's tags by name, those that no link has any more left out."""
+    used = select(link_tags.c.link_id).where(link_tags.c.tag_id == Tag.id).exists()
+    query = select(Tag.name).where(Tag.owner_id == owner.id, used).order_by(Tag.name).limit(most)
     return (await db.session.scalars(query)).all()
