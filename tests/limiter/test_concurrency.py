@@ -43,7 +43,7 @@ class Gate:
         self.entered += 1
         self.most = max(self.most, self.now)
         try:
-            await asyncio.wait_for(self.open.wait(), 10)
+            await asyncio.wait_for(self.open.wait(), 60)
         finally:
             self.now -= 1
         return "ok"
@@ -65,7 +65,7 @@ async def test_so_many_are_served_and_so_many_wait(limited: Make, redis_url: str
     """The others are answered 503 with Retry-After at once; those that waited are served."""
     app, limiter = limited(RATELIMIT_STORAGE_URI=redis_url)
     gate = Gate()
-    bounded = limiter.concurrency(3, queue=2, wait_s=5, retry_after_s=7, across_processes=across_processes)
+    bounded = limiter.concurrency(3, queue=2, wait_s=30, retry_after_s=7, across_processes=across_processes)
     app.add_url_rule("/", "index", bounded(view_of(gate)))
     client = app.test_client()
     tasks = [asyncio.create_task(client.get("/")) for _ in range(9)]
@@ -106,10 +106,15 @@ async def test_a_disconnected_client_leaves_the_queue_and_gives_its_slot_back(
     limited: Make, redis_url: str, across_processes: bool
 ) -> None:
     """On a real server: one that waits makes room in the queue; one that is served makes room for the next."""
+
     app, limiter = limited(RATELIMIT_STORAGE_URI=redis_url)
     gate = Gate()
-    bounded = limiter.concurrency(1, queue=1, wait_s=8, across_processes=across_processes)
+    bounded = limiter.concurrency(1, queue=1, wait_s=30, across_processes=across_processes)
     app.add_url_rule("/", "index", bounded(view_of(gate)))
+
+    def waits() -> bool:
+        return bool(bounded._slots._waiting) or any(slots._turns._busy for slots in bounded._shared.values())
+
     async with serve(app) as url, AsyncExitStack() as stack:
         host, _, port = url.removeprefix("http://").partition(":")
 
@@ -119,11 +124,13 @@ async def test_a_disconnected_client_leaves_the_queue_and_gives_its_slot_back(
             return peer, asyncio.create_task(peer.status())
 
         async def one_that_waits() -> tuple[Peer, asyncio.Task[int]]:
-            while True:
-                peer, status = await ask()
-                if not (await asyncio.wait([status], timeout=0.2))[0]:
-                    return peer, status
-                assert status.result() == 503
+            while waits():  # until the one before has left
+                await asyncio.sleep(0.002)
+            peer, status = await ask()
+            while not waits():
+                assert not status.done()
+                await asyncio.sleep(0.002)
+            return peer, status
 
         served, _status = await ask()
         await gate.holds(1)
@@ -260,25 +267,30 @@ def held(redis_url: str, lease_s: float) -> Iterator[subprocess.Popen[str]]:
 async def test_processes_share_slots_and_a_crash_gives_them_back(limited: Make, redis_url: str) -> None:
     """A lease is renewed while its process lives, and ends soon after it was killed."""
     app, limiter = limited(RATELIMIT_STORAGE_URI=redis_url)
-    bounded = limiter.concurrency(1, scope="reports", across_processes=True, lease_s=0.6, wait_s=5, queue=1)
-    refusing = limiter.concurrency(1, scope="reports", across_processes=True, lease_s=0.6)
+    lease: dict[str, Any] = {"scope": "reports", "across_processes": True, "lease_s": 3}
 
     @app.get("/wait")
-    @bounded
+    @limiter.concurrency(1, wait_s=30, queue=1, **lease)
     async def wait_for_it() -> str:
         return "ok"
 
     @app.get("/")
-    @refusing
+    @limiter.concurrency(1, **lease)
     async def index() -> str:
         return "ok"
 
+    async def ends() -> float:
+        [(_, milliseconds)] = await limiter.storage.redis.zrange("LIMITS:CONCURRENCY/reports/1", 0, -1, withscores=True)
+        return float(milliseconds)
+
     client = app.test_client()
-    context = held(redis_url, 0.6)
+    context = held(redis_url, 3)
     process = await in_thread(context.__enter__)
     try:
-        assert (await client.get("/")).status_code == 503
-        await asyncio.sleep(1.0)
+        async with app.app_context():
+            first = await ends()
+            while await ends() == first:
+                await asyncio.sleep(0.05)
         assert (await client.get("/")).status_code == 503, "renewed"
         waiting = asyncio.create_task(client.get("/wait"))
         process.kill()
@@ -313,7 +325,7 @@ def test_on_a_flask_application(redis_url: str, across_processes: bool, kind: st
     app = flask.Flask("bounded")
     app.config.update(RATELIMIT_STORAGE_URI=redis_url, REDIS_DEADLINE_S=5.0)
     limiter = face(Limiter)(lambda: "me", app=app)
-    bounded = limiter.concurrency(2, queue=2, wait_s=5, across_processes=across_processes)
+    bounded = limiter.concurrency(2, queue=2, wait_s=30, across_processes=across_processes)
     inside, open_ = threading.Semaphore(0), threading.Event()
     most = now = 0
     lock = threading.Lock()
@@ -324,7 +336,7 @@ def test_on_a_flask_application(redis_url: str, across_processes: bool, kind: st
             now += 1
             most = max(most, now)
         inside.release()
-        assert open_.wait(10)
+        assert open_.wait(60)
         with lock:
             now -= 1
         return "ok"
@@ -336,8 +348,8 @@ def test_on_a_flask_application(redis_url: str, across_processes: bool, kind: st
         app.add_url_rule("/", "index", bounded(index))
     with ThreadPoolExecutor(6) as threads:
         futures = [threads.submit(lambda: app.test_client().get("/").status_code) for _ in range(6)]
-        assert inside.acquire(timeout=10)
-        assert inside.acquire(timeout=10)
+        assert inside.acquire(timeout=60)
+        assert inside.acquire(timeout=60)
         while sum(future.done() for future in futures) < 2:
             open_.wait(0.005)
         open_.set()

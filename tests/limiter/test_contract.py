@@ -53,9 +53,19 @@ async def test_the_window_passes(limited: Callable[..., Any], strategy: str) -> 
         return "ok"
 
     client = app.test_client()
-    assert await statuses(client, "/", 3) == [200, 200, 429]
-    await asyncio.sleep(2.05 if strategy == "sliding-window-counter" else 1.05)
-    assert await statuses(client, "/", 3) == [200, 200, 429]
+    passed_s = 2.05 if strategy == "sliding-window-counter" else 1.05
+
+    async def within_a_window() -> list[int]:
+        while True:
+            started = time.monotonic()
+            found = await statuses(client, "/", 3)
+            if time.monotonic() - started < 1:
+                return found
+            await asyncio.sleep(passed_s)  # the machine was busy: it took longer than the window
+
+    assert await within_a_window() == [200, 200, 429]
+    await asyncio.sleep(passed_s)
+    assert await within_a_window() == [200, 200, 429]
 
 
 async def test_a_denied_request_does_not_consume_the_other_limits(limited: Callable[..., Any], strategy: str) -> None:
