@@ -15,6 +15,7 @@ import pytest
 import decant.quart
 from decant import Quart, wait
 from decant.quart import (
+    Blueprint,
     g,
     has_request_context,
     make_response,
@@ -149,6 +150,32 @@ async def test_static_files_have_flasks_headers(static_app: Quart) -> None:
     assert (await client.get("/static/a.txt")).headers["Cache-Control"] == "public, max-age=60"
     app.config.update(app.default_config, FLASK_COMPAT=False)
     assert (await client.get("/static/a.txt")).headers["Cache-Control"] == "public, max-age=43200"
+
+
+@pytest.mark.parametrize("owner", ["app", "blueprint", "instance"])
+async def test_resources_are_opened_with_flasks_arguments(tmp_path: Path, owner: str) -> None:
+    """The mode, the encoding of Flask 3.1, and only in the instance folder may files be written; Quart's ``path=``."""
+    await asyncio.to_thread((tmp_path / "a.txt").write_bytes, "é".encode())
+    app = Quart(__name__, root_path=str(tmp_path), instance_path=str(tmp_path))
+    blueprint = Blueprint("b", __name__, root_path=str(tmp_path))
+    opens = {
+        "app": app.open_resource,
+        "blueprint": blueprint.open_resource,
+        "instance": app.open_instance_resource,
+    }[owner]
+    async with await opens("a.txt") as file:
+        assert await file.read() == "é".encode()
+    async with await opens("a.txt", "r", encoding="latin-1") as file:
+        assert await file.read() == "Ã©"
+    async with await opens(path="a.txt", mode="rt", encoding="utf-8") as file:
+        assert await file.read() == "é"
+    if owner == "instance":
+        async with await opens("b.txt", "w") as file:
+            await file.write("é")
+        assert await asyncio.to_thread((tmp_path / "b.txt").read_bytes) == "é".encode()
+    else:
+        with pytest.raises(ValueError, match="reading"):
+            await opens("b.txt", "w")
 
 
 async def test_set_cookie_takes_flasks_keywords(app: Quart) -> None:

@@ -18,7 +18,7 @@ from .background import BackgroundTasks
 from .cli import AppGroup
 from .connections import ELSEWHERE, HTTPConnection, WebsocketConnection
 from .exchange import exchange_of
-from .files import send_from_directory
+from .files import opened, send_from_directory
 from .handlers import Workers, iscoroutinefunction, number
 from .incoming import Request, Websocket
 from .response import IterableBody, Response, StepsInThreads
@@ -281,6 +281,18 @@ class Quart(quart.Quart):
         if self._compat() and self.config["SEND_FILE_MAX_AGE_DEFAULT"] is _QUARTS_MAX_AGE:
             return None
         return super().get_send_file_max_age(filename)
+
+    async def open_resource(  # type: ignore[override]
+        self, resource: Any = None, mode: str = "rb", encoding: str | None = None, *, path: Any = None
+    ) -> Any:
+        """As Quart's, with Flask's ``encoding``: ``async with await app.open_resource("schema.sql") as file``."""
+        return opened(self.root_path, path or resource, mode, encoding, readable_only=True)
+
+    async def open_instance_resource(  # type: ignore[override]
+        self, resource: Any = None, mode: str = "rb", encoding: str | None = "utf-8", *, path: Any = None
+    ) -> Any:
+        """:meth:`open_resource` in ``app.instance_path``, where files may be written, too."""
+        return opened(self.instance_path, path or resource, mode, encoding, readable_only=False)
 
     def create_jinja_environment(self) -> Any:
         """As Quart's; templates are reloaded in debug mode, as Flask does it (``FLASK_COMPAT``)."""

@@ -8,7 +8,7 @@ import quart
 from quart import current_app
 
 from .cli import AppGroup
-from .files import send_from_directory
+from .files import opened, send_from_directory
 
 __all__ = ["Blueprint"]
 
@@ -24,6 +24,12 @@ class Blueprint(quart.Blueprint):
     def get_send_file_max_age(self, filename: str | None) -> int | None:
         """The application's."""
         return current_app.get_send_file_max_age(filename)
+
+    async def open_resource(  # type: ignore[override]
+        self, resource: Any = None, mode: str = "rb", encoding: str | None = "utf-8", *, path: Any = None
+    ) -> Any:
+        """The application's, below the blueprint's ``root_path``."""
+        return opened(self.root_path, path or resource, mode, encoding, readable_only=True)
 
     async def send_static_file(self, filename: str) -> Any:
         """The view of the blueprint's static files."""

@@ -14,6 +14,7 @@ from typing import IO, Any
 from urllib.parse import quote
 from zlib import adler32
 
+import aiofiles
 from quart import current_app, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import NotFound
@@ -22,7 +23,7 @@ from werkzeug.security import safe_join
 from ..bridge import Threads
 from .incoming import flask_compat
 
-__all__ = ["send_file", "send_from_directory"]
+__all__ = ["opened", "send_file", "send_from_directory"]
 
 _files = Threads(8, may_wait=False)
 _PIECE = 128 * 1024
@@ -131,6 +132,17 @@ def _arguments(function: str, first: str, args: tuple[Any, ...], kwargs: dict[st
 def _absolute(path: str | bytes | os.PathLike[Any]) -> str:
     path = os.fsdecode(path)
     return os.path.join(current_app.root_path, path) if flask_compat() else path
+
+
+def opened(folder: Any, resource: Any, mode: str, encoding: str | None, *, readable_only: bool) -> Any:
+    """What ``async with await app.open_resource(…) as file`` enters: a file that is read in threads.
+
+    :raises ValueError: for a mode that writes, where ``readable_only``.
+    """
+    if readable_only and mode not in {"r", "rt", "rb"}:
+        raise ValueError("resources can only be opened for reading")
+    path = os.path.join(folder, resource)
+    return aiofiles.open(path, mode, encoding=None if "b" in mode else encoding)
 
 
 def _body(file: IO[bytes]) -> Any:
