@@ -299,6 +299,22 @@ async def test_processes_share_slots_and_a_crash_gives_them_back(limited: Make, 
         await in_thread(context.__exit__, None, None, None)
 
 
+async def test_a_short_lease_does_not_end_a_long_one(limited: Make, redis_url: str) -> None:
+    """While an application with another ``lease_s`` takes the place of one that still runs, they share the slots."""
+    app, limiter = limited(RATELIMIT_STORAGE_URI=redis_url)
+    shared: dict[str, Any] = {"scope": "reports", "across_processes": True}
+    long, short = (limiter.concurrency(2, lease_s=lease_s, **shared) for lease_s in (60, 0.5))
+
+    @app.get("/")
+    async def index() -> str:
+        async with long.slot("reports"):
+            async with short.slot("reports"):
+                pass
+            return str(await limiter.storage.redis.pttl("LIMITS:CONCURRENCY/reports/2"))
+
+    assert int(await (await app.test_client().get("/")).get_data(as_text=True)) > 1000
+
+
 async def test_without_redis_each_process_counts_for_itself(limited: Make, unused_port: int) -> None:
     """Or what on_storage_error says."""
     app, limiter = limited(RATELIMIT_STORAGE_URI=f"redis://127.0.0.1:{unused_port}/0")

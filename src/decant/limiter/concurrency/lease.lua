@@ -1,9 +1,14 @@
 -- Leases: a sorted set for each key, of tokens by the millisecond at which they end.
 -- ARGV: what to do, and for `take` the limit, the lease's milliseconds and the token; for `keep` the milliseconds and
 -- a token for each key. A lease that has ended is not kept: another may have its place.
+-- A key lives as long as its longest lease: another version of the application may take shorter ones.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function prolong(key, lease_ms)
+    redis.call('PEXPIRE', key, math.max(lease_ms, redis.call('PTTL', key)))
+end
 
 if ARGV[1] == 'take' then
     local limit, lease_ms, token = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
@@ -12,7 +17,7 @@ if ARGV[1] == 'take' then
         return 0
     end
     redis.call('ZADD', KEYS[1], now + lease_ms, token)
-    redis.call('PEXPIRE', KEYS[1], lease_ms)
+    prolong(KEYS[1], lease_ms)
     return 1
 end
 
@@ -21,7 +26,7 @@ for i, key in ipairs(KEYS) do
     local ends = redis.call('ZSCORE', key, ARGV[i + 2])
     if ends and tonumber(ends) > now then
         redis.call('ZADD', key, now + lease_ms, ARGV[i + 2])
-        redis.call('PEXPIRE', key, lease_ms)
+        prolong(key, lease_ms)
         kept = kept + 1
     end
 end
