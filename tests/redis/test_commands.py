@@ -164,11 +164,11 @@ async def test_a_scripts_error(redis: Redis) -> None:
 
 async def test_blocking_commands_hold_up_nobody(make: Make, redis_url: str) -> None:
     """BLPOP and XREAD BLOCK wait longer than the deadline, on connections of their own, while others are answered."""
-    redis = make(redis_url, deadline_s=0.5, pool_size=1)
+    redis = make(redis_url, deadline_s=1.0, pool_size=1)
     popped = asyncio.create_task(redis.blpop(["list"], timeout=30))
     read = asyncio.create_task(redis.xread({"stream": "$"}, block=30_000))
     moved = asyncio.create_task(redis.blmove("from", "to", 30))
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(1.2)
     assert not any(task.done() for task in (popped, read, moved))
     await asyncio.gather(redis.rpush("list", "a"), redis.xadd("stream", {"f": "v"}), redis.rpush("from", "b"))
     assert await popped == (b"list", b"a")
@@ -182,14 +182,15 @@ async def test_a_blocking_commands_own_timeout(redis: Redis) -> None:
     started = time.monotonic()
     assert await redis.blpop(["list"], timeout=0.1) is None
     assert await redis.xread({"stream": "$"}, block=100) in (None, [])
-    assert 0.2 <= time.monotonic() - started < 2
+    assert 0.2 <= time.monotonic() - started < 4
 
 
 async def test_all_dedicated_connections_in_use(make: Make, redis_url: str) -> None:
     """The caller that gets none is told which setting it is; the server is not blamed, and commands go on."""
-    redis = make(redis_url, deadline_s=0.3, dedicated_size=1, breaker_failures=1)
+    redis = make(redis_url, deadline_s=1.5, dedicated_size=1, breaker_failures=1)
     holder = asyncio.create_task(redis.blpop(["list"], timeout=30))
-    await asyncio.sleep(0.05)
+    while not (await redis.info("clients"))["blocked_clients"]:
+        await asyncio.sleep(0.01)
     with pytest.raises(RedisUnavailable, match="REDIS_DEDICATED_SIZE"):
         await redis.blpop(["other"], timeout=30)
     assert await redis.ping()

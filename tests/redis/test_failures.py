@@ -18,8 +18,8 @@ from tests.valkey import Server
 
 from .conftest import Make
 
-DEADLINE_S = 0.25
-SLACK_S = 1.0  # for a busy machine
+DEADLINE_S = 1.0  # not shorter: on a busy machine a server that works must keep it
+SLACK_S = 2.0
 
 
 async def outcome(awaitable: Awaitable[Any]) -> tuple[Any, float]:
@@ -34,7 +34,7 @@ async def outcome(awaitable: Awaitable[Any]) -> tuple[Any, float]:
 
 async def ready_again(redis: Redis) -> None:
     """Until the breaker lets commands through; only RedisUnavailable in between."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             try:
                 await redis.ping()
@@ -44,20 +44,30 @@ async def ready_again(redis: Redis) -> None:
 
 
 @asynccontextmanager
-async def proxy(server: Server, *, answers: asyncio.Event, requests: list[bytes]) -> AsyncIterator[str]:
-    """A TCP proxy that breaks a connection where an answer comes while ``answers`` is not set; yields its URL."""
+async def proxy(
+    server: Server, *, answers: asyncio.Event, requests: list[bytes], slow: bytes = b"\0"
+) -> AsyncIterator[str]:
+    """A TCP proxy that breaks a connection where an answer comes while ``answers`` is not set; yields its URL.
+
+    A connection that has carried ``slow`` has no answers any more.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        slowed = asyncio.Event()
 
         async def up() -> None:
             while data := await reader.read(65536):
                 requests.append(data)
+                if slow in data:
+                    slowed.set()
                 up_writer.write(data)
                 await up_writer.drain()
 
         async def down() -> None:
             while (data := await up_reader.read(65536)) and answers.is_set():
+                if slowed.is_set():
+                    continue
                 writer.write(data)
                 await writer.drain()
 
@@ -88,7 +98,7 @@ async def test_killed_in_mid_batch(make: Make, server: Server) -> None:
     await asyncio.to_thread(server.kill)
     answers = await asyncio.gather(*commands)
     assert {type(answer) for answer, _ in answers} == {RedisOutcomeUnknown}
-    assert max(seconds for _, seconds in answers) < 2
+    assert max(seconds for _, seconds in answers) < 4
     await asyncio.to_thread(server.start)
     await ready_again(redis)
     assert await redis.incr("n") == 1
@@ -161,13 +171,13 @@ async def test_a_frozen_server(make: Make, server: Server) -> None:
 
 async def test_a_deadline_abandons_only_its_own(make: Make, server: Server) -> None:
     """Of two commands that share a batch, the later is answered after the earlier one's deadline."""
-    redis = make(server.url, deadline_s=1.0, pool_size=1)
+    redis = make(server.url, deadline_s=1.6, pool_size=1)
     await redis.ping()
     server.freeze()
     first = asyncio.create_task(outcome(redis.incr("first")))
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.4)
     early = asyncio.create_task(outcome(redis.incr("early")))  # these wait for the connection
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.8)
     late = asyncio.create_task(outcome(redis.incr("late")))
     assert isinstance((await first)[0], RedisOutcomeUnknown)
     assert isinstance((await early)[0], RedisUnavailable)
@@ -208,7 +218,7 @@ async def test_a_restart_between_two_commands(make: Make, server: Server) -> Non
 
 async def test_the_breaker(make: Make, server: Server) -> None:
     """It opens after failures in a row, refuses at once, lets one command probe, and closes when that is answered."""
-    redis = make(server.url, deadline_s=DEADLINE_S, breaker_failures=3, breaker_reset_s=0.3)
+    redis = make(server.url, deadline_s=5.0, breaker_failures=3, breaker_reset_s=1.0)
     await redis.ping()
     await asyncio.to_thread(server.kill)
     for _ in range(3):
@@ -220,8 +230,8 @@ async def test_the_breaker(make: Make, server: Server) -> None:
     assert isinstance(answer, RedisUnavailable)
     assert "3 times in a row" in str(answer)
     assert answer.retry_after_s == 1
-    assert seconds < 0.1
-    await asyncio.sleep(0.35)
+    assert seconds < 1.0, "at once"
+    await asyncio.sleep(1.05)
     await asyncio.to_thread(server.start)
     probes = await asyncio.gather(*(outcome(redis.ping()) for _ in range(50)))
     assert sum(answer is True for answer, _ in probes) == 1, "one probes, the others are refused"
@@ -232,15 +242,15 @@ async def test_the_breaker(make: Make, server: Server) -> None:
 async def test_a_failed_probe_opens_it_again(make: Make, server: Server) -> None:
     """While the server is frozen, few callers pay a deadline: one probe per reset."""
     redis = make(server.url, deadline_s=0.1, breaker_failures=1, breaker_reset_s=0.3)
-    await redis.ping()
+    await ready_again(redis)
     server.freeze()
     await outcome(redis.ping())
     assert redis.degraded
     paid = 0
     started = time.monotonic()
     while time.monotonic() - started < 1.0:
-        _, seconds = await outcome(redis.ping())
-        paid += seconds > 0.05
+        answer, _ = await outcome(redis.ping())
+        paid += "in a row" not in str(answer)
         await asyncio.sleep(0.005)
     assert 1 <= paid <= 3
     server.thaw()
@@ -249,22 +259,35 @@ async def test_a_failed_probe_opens_it_again(make: Make, server: Server) -> None
 
 async def test_a_slow_command_does_not_open_it(make: Make, server: Server) -> None:
     """What exceeds its deadline while the server answers others is that command's fault."""
-    redis = make(server.url, deadline_s=0.3, breaker_failures=1)
-    await redis.ping()
-    answer, seconds = await outcome(redis.execute_command("EVAL", "return redis.call('PING')", 0))
-    assert answer in (b"PONG", True)
-    slow = asyncio.create_task(outcome(redis.blpop(["list"], timeout=1)))
-    for _ in range(5):
-        assert await redis.ping()
-    assert (await slow)[0] is None
+    answers, requests = asyncio.Event(), list[bytes]()
+    answers.set()
+    async with proxy(server, answers=answers, requests=requests, slow=b"SLOW") as url:
+        redis = make(url, deadline_s=1.5, breaker_failures=1)
+        await ready_again(redis)
+        slow = asyncio.create_task(outcome(redis.get("SLOW")))
+        while not any(b"SLOW" in request for request in requests):
+            await asyncio.sleep(0)  # what is issued now is not in its batch
+        answered = 0
+        while not slow.done():
+            await ready_again(redis)
+            answered += 1
+            await asyncio.sleep(0.05)
+        assert isinstance((await slow)[0], RedisOutcomeUnknown)
+        assert answered > 1
+        assert redis.available
+
+
+async def test_a_blocking_command_that_gets_nothing_does_not_open_it(make: Make, server: Server) -> None:
+    """It waits longer than the deadline, which is none of the server's failures."""
+    redis = make(server.url, deadline_s=DEADLINE_S, breaker_failures=1, breaker_reset_s=60.0)
+    assert await redis.blpop(["list"], timeout=DEADLINE_S + 0.2) is None
     assert redis.available
-    assert seconds < SLACK_S
 
 
 async def test_a_loop_that_was_held_up(make: Make, server: Server) -> None:
     """Answers that arrived in time are handed out even if the loop was blocked past the deadline."""
-    redis = make(server.url, deadline_s=0.1, breaker_failures=1)
-    await redis.ping()
+    redis = make(server.url, deadline_s=0.1, breaker_failures=1, breaker_reset_s=0.1)
+    await ready_again(redis)
     commands = [asyncio.create_task(redis.incr("n")) for _ in range(10)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -340,7 +363,7 @@ async def test_a_subscription_survives_a_restart(make: Make, server: Server) -> 
         await subscription.subscribe("news")
         await asyncio.to_thread(server.kill)
         with pytest.raises(RedisUnavailable):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while True:
                     await subscription.get_message(timeout=1)
         await asyncio.to_thread(server.start)
@@ -355,7 +378,7 @@ async def test_a_subscription_survives_a_restart(make: Make, server: Server) -> 
                     await asyncio.sleep(0.05)
 
         listening = asyncio.create_task(next_message())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not listening.done():
                 await redis.publish("news", "again")
                 await asyncio.sleep(0.02)
@@ -389,7 +412,7 @@ async def test_unix_sockets(make: Make, server: Server) -> None:
 
 async def test_a_command_that_was_not_sent_tells_the_breaker_nothing(make: Make, redis_url: str) -> None:
     """An argument that cannot be encoded is no answer of the server: failures in a row stay in a row."""
-    redis = make(redis_url, breaker_failures=2, breaker_reset_s=60.0)
+    redis = make(redis_url, deadline_s=5.0, breaker_failures=2, breaker_reset_s=60.0)
     await redis.ping()
     redis.lane().failed("connection", "one")
     assert isinstance((await outcome(redis.set("a", object())))[0], DataError)  # type: ignore[arg-type]
