@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from quart import Quart
 
 from decant.errors import ConfigError, RedisUnavailable
 from decant.ops.registry import check_readiness
-from decant.redis import Breaker, client, masked
+from decant.redis import Breaker, Redis, client, masked
 from tests.valkey import Server
 
 from .conftest import Make
@@ -66,6 +67,13 @@ async def test_without_an_app(redis_url: str) -> None:
         client()
 
 
+@pytest.mark.parametrize("make_one", [lambda: Redis.from_url("redis://h"), lambda: Redis.from_pool(None)])
+def test_redis_pys_ways_to_make_one(make_one: Callable[[], object]) -> None:
+    """They say what to use instead."""
+    with pytest.raises(NotImplementedError, match=r"decant\.redis\.client\(app\)"):
+        make_one()
+
+
 async def test_it_is_closed_after_serving(server: Server, app: Quart) -> None:
     """The application's shutdown closes its connections, of all its clients."""
     app.config |= {"REDIS_URL": server.url, "REDIS_DEADLINE_S": 5.0}
@@ -79,7 +87,7 @@ async def test_it_is_closed_after_serving(server: Server, app: Quart) -> None:
     async with app.test_app():
         await asyncio.gather(redis.ping(), text.ping())
         assert await connections() == before + 2
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await connections() > before:
             await asyncio.sleep(0.01)
     await watching.aclose()
@@ -99,7 +107,7 @@ async def test_it_is_closed_last(server: Server, app: Quart) -> None:
         async with app.test_app():
             pass
         assert await watching.delete("goodbye") == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(await watching.client_list()) > before:
                 await asyncio.sleep(0.01)
     await watching.aclose()
@@ -146,7 +154,7 @@ async def test_readiness(server: Server, app: Quart) -> None:
     with pytest.raises(RedisUnavailable):
         await redis.ping()
     await asyncio.to_thread(server.start)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await check_readiness(app=app))["redis"].state != "ok":
             await asyncio.sleep(0.02)
     assert redis.available

@@ -174,6 +174,18 @@ class Redis(RedisPy):
         """
         raise NotImplementedError("use pipeline(transaction=True), or redis.asyncio.Redis itself")
 
+    @classmethod
+    def from_url(cls, url: str, *args: Any, **kwargs: Any) -> RedisPy:
+        """Not offered, nor is ``from_pool``: :func:`~decant.redis.client` makes clients.
+
+        :raises NotImplementedError: always.
+        """
+        raise NotImplementedError("use decant.redis.client(app), or client(url=…) without an application")
+
+    @classmethod
+    def from_pool(cls, connection_pool: Any) -> RedisPy:
+        return cls.from_url("")
+
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Fail what is pending and close the connections of the running loop; the next command opens new ones."""
         lane = self._lanes.get(asyncio.get_running_loop())
