@@ -221,6 +221,8 @@ async def test_a_frozen_redis_is_noticed_and_survived(start: Start, server: Serv
     """A connection that says nothing for ever, and no error either: the heartbeat misses."""
     web = await start(server.url)
     other = await start(server.url)
+    await web.socketio.emit("n", "before")  # how many listen is known from what was published last
+    assert await other.received(1) == ["before"]
     server.freeze()
     await web.until("degraded")
     async with asyncio.timeout(2):
@@ -266,6 +268,8 @@ async def test_what_is_emitted_while_redis_is_away_may_be_dropped(start: Start, 
 
 async def test_what_is_kept_is_bounded(start: Start, server: Server) -> None:
     one, two = await start(server.url, SOCKETIO_OUTBOX_SIZE=10), await start(server.url)
+    await one.socketio.emit("n", "before")  # how many listen is known from what was published last
+    assert await two.received(1) == ["before"]
     before = await dropped("outbox full")
     await in_a_thread(server.kill)
     await two.until("degraded")
