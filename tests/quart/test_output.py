@@ -264,7 +264,7 @@ async def test_call_on_close_runs_after_the_last_byte(app: Quart, kind: str) -> 
     client = app.test_client()
     await client.get("/good")
     assert events == ["last", "closed"]
-    with pytest.raises((RuntimeError, ExceptionGroup)):
+    with pytest.raises(RuntimeError, match="broken"):
         await client.get("/bad")
     assert events == ["last", "closed"] * 2
 
@@ -339,7 +339,7 @@ async def test_a_stream_that_fails_tells_its_teardown(app: Quart) -> None:
 
         return app.response_class(stream_with_context(pieces()))
 
-    with pytest.raises((RuntimeError, ExceptionGroup)):
+    with pytest.raises(RuntimeError, match="broken"):
         await app.test_client().get("/")
     assert errors == ["RuntimeError('broken')"]
 
