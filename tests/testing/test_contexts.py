@@ -55,6 +55,7 @@ def client(app: Quart) -> Client:
 def flask_app() -> flask.Flask:
     app = flask.Flask("test", static_folder=None)
     app.secret_key = "for tests only"
+    app.test_client()  # the first one reads files, for its version: not on the loop
     return app
 
 
