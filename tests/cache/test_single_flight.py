@@ -79,6 +79,20 @@ async def test_if_the_one_that_computes_is_cancelled_another_does(cache: Cache, 
     assert answers == [2] * 19
 
 
+async def test_whenever_it_is_cancelled_the_lock_is_given_back(make: Make, config: dict[str, Any]) -> None:
+    """Also while it is being taken or given back: the next one does not wait until the lease ends."""
+    app, cache = make(config, CACHE_LOCK_TIMEOUT=600.0)
+    async with app.test_app(), app.app_context(), asyncio.timeout(60):
+        for steps in range(60):
+            f = cache.cached(key_prefix=f"k{steps}")(lambda: 1)
+            task = asyncio.create_task(f())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert await f() == 1
+
+
 async def test_if_it_fails_those_who_wait_compute_at_once_and_side_by_side(cache: Cache) -> None:
     """An error is each caller's own; there is no queue of failures."""
     running: list[int] = []

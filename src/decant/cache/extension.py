@@ -69,7 +69,7 @@ class Cache(Values):
         backend = make_backend(app, effective, settings.serializer)
         of_quart = on_quart(app)
         shown = self if of_quart else faced(self)
-        self._states[app] = State(app, settings, backend, shown)
+        self._states[app] = state = State(app, settings, backend, shown)
         app.extensions.setdefault("cache", {})[shown] = backend if of_quart else faced(backend)
         if settings.source_check:
             for function in self._functions:
@@ -79,7 +79,7 @@ class Cache(Values):
             app.jinja_env.add_extension(CacheExtension)
         if of_quart:
             with suppress(AssertionError):  # it serves already: the connections end with the loop
-                app.after_serving(backend.aclose)
+                app.after_serving(state.aclose)
 
     def decorates(self, f: Function, source_check: bool | None) -> None:
         """Note a function; its source is read now if it is needed, not when a request comes."""

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ __all__ = ["Flights", "Turn"]
 _FIRST_WAIT_S: Final = 0.01
 _LONGEST_WAIT_S: Final = 0.1
 _PASS_S: Final = 10.0
+_SETTLE_S: Final = 1.0
 _PASSES: Final = 1000
 _LOCK: Final = "_decant_flight_"
 _computing: Final[ContextVar[frozenset[tuple[int, str]]]] = ContextVar("decant_cache_computing", default=frozenset())
@@ -47,6 +48,7 @@ class Flights:
         self._loops: WeakKeyDictionary[Any, dict[str, asyncio.Future[bool]]] = WeakKeyDictionary()
         self._passes: OrderedDict[str, float] = OrderedDict()
         self._mutex = threading.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def here(self) -> dict[str, asyncio.Future[bool]]:
         """Those of the running loop, by key; each ends with whether a value was stored."""
@@ -102,7 +104,12 @@ class Flights:
         :param found: looks whether there is a value by now; without, one who would have to wait has no turn.
         """
         name, token = _LOCK + key, uuid.uuid4().hex
-        if not await self._taken(name, token, found):
+        try:
+            taken = await self._taken(name, token, found)
+        except (Exception, asyncio.CancelledError):
+            self._begin(self._give_back(name, token))  # it may have been taken all the same
+            raise
+        if not taken:
             yield Turn(mine=False)
             return
         renewal = asyncio.get_running_loop().create_task(self._renew(name), context=detached())
@@ -113,7 +120,20 @@ class Flights:
         finally:
             renewal.cancel()
             if turn.give_back:
-                await self._give_back(name, token)
+                await asyncio.shield(self._begin(self._give_back(name, token)))  # or others wait until the lease ends
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that a cancellation of the caller does not reach."""
+        task = asyncio.get_running_loop().create_task(work, context=detached())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def settled(self) -> None:
+        """Wait until this loop's locks are given back."""
+        here = [task for task in tuple(self._tasks) if task.get_loop() is asyncio.get_running_loop()]
+        if here:
+            await asyncio.wait(here, timeout=_SETTLE_S)
 
     async def _taken(self, name: str, token: str, found: Callable[[], Awaitable[bool]] | None) -> bool:
         wait_s = _FIRST_WAIT_S

@@ -30,6 +30,11 @@ class State:
         self.flights = Flights(backend, settings.lock_timeout_s)
         self.of_quart = on_quart(app)
 
+    async def aclose(self) -> None:
+        """Close what belongs to the running loop."""
+        await self.flights.settled()
+        await self.backend.aclose()
+
     def failed(self, app: Any, error: Exception) -> None:
         """The cache failed: log it, once a minute, and let the caller compute. In debug mode it is raised."""
         FAILED.inc(reason=type(error).__name__)
