@@ -19,6 +19,7 @@ from ..conftest import PASSWORD
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
+expect.set_options(timeout=30_000)  # milliseconds
 
 
 @pytest.fixture
