@@ -251,6 +251,8 @@ async def test_a_class_handles_a_namespace(app: Quart, socketio: SocketIO) -> No
     assert "hall" not in await ann.emit("say", "hi", callback=True, namespace="/chat")
     await ann.disconnect("/chat")
     assert len(left) == 1
+    socketio.on_error_default(lambda error: f"default: {error}")  # goes before the class's own
+    assert await bob.emit("boom", callback=True, namespace="/chat") == "default: boom"
 
 
 @pytest.mark.parity("socketio", "join_room, leave_room, close_room, rooms")
@@ -325,7 +327,7 @@ async def test_views_emit(app: Quart, socketio: SocketIO) -> None:
     async def in_async() -> str:
         await socketio.emit("news", {"n": 1}, namespace="/news")
         await socketio.send("text", namespace="/news", to="readers")
-        await socketio.send({"a": 1}, json=True, namespace="/news", to="nobody")
+        await socketio.send({"a": 1}, True, "/news", "nobody")
         return ""
 
     @app.get("/sync")
@@ -411,6 +413,34 @@ async def test_the_session_of_http_and_events(app: Quart, socketio: SocketIO) ->
     assert await client.emit("change", callback=True) == [{"user": "ann", "n": 1}]
     assert await (await http.get("/who")).get_json() == {"user": "ann"}
     assert isinstance(app.session_interface, kind)
+
+
+@pytest.mark.parity("socketio", "manage_session")
+async def test_a_client_has_one_session_however_long_it_takes_to_open(app: Quart, socketio: SocketIO) -> None:
+    """Events that come at once, while the session is still fetched, change the same one."""
+    opened, waiting = asyncio.Event(), asyncio.Semaphore(0)
+
+    class Fetched(SessionInterface):
+        async def open_session(self, app: Any, request: Any) -> SecureCookieSession:
+            waiting.release()
+            await opened.wait()
+            return SecureCookieSession({"user": "ann"})
+
+        async def save_session(self, *_: Any) -> None: ...
+
+    @socketio.event
+    async def add(name: str) -> list[str]:
+        session[name] = True
+        return sorted(session)
+
+    app.session_interface = Fetched()
+    client = await socketio.test_client(app)
+    adding = [asyncio.create_task(client.emit("add", name)) for name in ("a", "b")]
+    for _ in adding:
+        await waiting.acquire()
+    opened.set()
+    await asyncio.gather(*adding)
+    assert await client.emit("add", "c", callback=True) == ["a", "b", "c", "user"]
 
 
 @pytest.mark.parity("socketio", "manage_session")
@@ -616,4 +646,6 @@ async def test_a_call_needs_a_client_and_ends_in_time(app: Quart, socketio: Sock
     with pytest.raises(CallTimeout, match="'ask'") as caught:
         await socketio.call("ask", 1, to=sid, timeout=0.01)
     assert isinstance(caught.value, TimeoutError)
-    assert names(client) == [("ask", [1])]
+    with pytest.raises(TimeoutError, match=f"'{sid}'"):
+        await socketio.call("ask", 2, room=sid, timeout=0.01)
+    assert names(client) == [("ask", [1]), ("ask", [2])]

@@ -205,7 +205,8 @@ class SocketIO:
         found = self._handlers.find(event, namespace, tuple(rest))
         if found is not None:
             function, name, values = found
-            return await self._run(app, server, function, name, namespace, sid, values, None)
+            on_error = self._handlers.error_of(namespace)
+            return await self._run(app, server, function, name, namespace, sid, values, on_error)
         for key in (namespace, "*"):
             handler = self._handlers.namespaces.get(key)
             if handler is not None:
@@ -222,7 +223,7 @@ class SocketIO:
         if function is None:
             return None
         app = next(app for app, serving in self._serving.items() if serving.server is owner.server)
-        error = getattr(owner, "error", None)
+        error = self._handlers.error_of(namespace) or getattr(owner, "error", None)
         return await self._run(app, owner.server, function, event, namespace, sid, args, error)
 
     async def _run(
@@ -239,7 +240,6 @@ class SocketIO:
         environ = server.get_environ(sid, namespace=namespace)
         if not environ:  # it is gone
             return NOT_HANDLED
-        on_error = on_error or self._handlers.error_of(namespace)
         call = Call(app, environ, function, name, namespace, sid, args, on_error)
         return await run(call, self._serving[app].options.manage_session)
 
@@ -287,28 +287,42 @@ class SocketIO:
             if sid is None:
                 serving.tasks.start(function, *args)
             else:
-                serving.tasks.start(self._run, app, serving.server, function, None, namespace, sid, args, None)
+                on_error = self._handlers.error_of(namespace)
+                serving.tasks.start(self._run, app, serving.server, function, None, namespace, sid, args, on_error)
 
         return answered
 
     @io_method
-    async def send(self, data: Any, json: bool = False, **options: Any) -> None:
+    async def send(
+        self,
+        data: Any,
+        json: bool = False,
+        namespace: str | None = None,
+        to: Any = None,
+        callback: Any = None,
+        include_self: bool = True,
+        skip_sid: Any = None,
+        **options: Any,
+    ) -> None:
         """Emit ``message``, or ``json``. The options are those of :meth:`emit`."""
-        await self.emit("json" if json else "message", data, **options)
+        options |= {"namespace": namespace, "callback": callback, "include_self": include_self, "skip_sid": skip_sid}
+        await self.emit("json" if json else "message", data, to=to, **options)
 
     @io_method
     async def call(self, event: str, *args: Any, **options: Any) -> Any:
         """Emit an event to the client ``to`` and return its answer: a value, a tuple of several, or ``None``.
 
-        :param options: ``to``, ``namespace``, ``timeout`` in seconds (60), ``ignore_queue``.
+        :param options: ``to`` or ``room``, ``namespace``, ``timeout`` in seconds (60), ``ignore_queue``.
         :raises TimeoutError: if there is no answer in time.
         :raises ValueError: without ``to``.
         """
         data = args[0] if len(args) == 1 else args or None
+        room = options.pop("room", None)
+        options["to"] = options.get("to") or room
         try:
             return await self._served().server.call(event, data, **options)
         except socketio.exceptions.TimeoutError:
-            text = f"{options.get('to')!r} did not answer {event!r} within {options.get('timeout', 60)} s"
+            text = f"{options['to']!r} did not answer {event!r} within {options.get('timeout', 60)} s"
             raise CallTimeout(text) from None
 
     @io_method

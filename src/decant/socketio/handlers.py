@@ -102,7 +102,8 @@ async def _in_context(call: Call, manage_session: bool) -> Any:
         holds_sessions(call.app)
         if _SESSION not in environ:
             async with call.app.request_context(_request(call, None)):
-                environ[_SESSION] = ManagedSession(current_session())
+                # another of the client's events may have opened it meanwhile
+                environ.setdefault(_SESSION, ManagedSession(current_session()))
     request = _request(call, environ[_SESSION] if manage_session else None)
     request.sid, request.namespace = call.sid, call.namespace
     request.event = {"message": call.name, "args": call.args}
