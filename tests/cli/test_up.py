@@ -135,7 +135,7 @@ def test_a_web_process_that_cannot_start_is_told_of(
     project: Project, start: Start, environment: dict[str, str]
 ) -> None:
     """And its own words come before."""
-    project.write("toy.py", "import os, sys\nif 'hypercorn' in sys.argv[0]: raise SystemExit('no luck')\napp = None\n")
+    project.write("toy.py", "import os, sys\nif 'hypercorn' in sys.argv[0]: raise SystemExit('no luck')\napp = print\n")
     running = start("up", "--bind", "127.0.0.1:0", **environment)
     assert running.ends() == 1
     assert "web     | no luck" in running.lines
@@ -148,6 +148,8 @@ def test_a_web_process_that_cannot_start_is_told_of(
     [
         ("raise RuntimeError('broken')", "RuntimeError: broken"),
         ("other = 1", "app 'toy:app': toy has no 'app'"),
+        ("app = 7", "app 'toy:app' is no ASGI application but 7"),
+        ("def app(config=None): ...", "is a function that makes the application: write 'toy:app()'"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "migrate was killed by SIGKILL"),
     ],
 )
@@ -276,8 +278,8 @@ def test_a_second_ctrl_c_ends_at_once(project: Project, start: Start, environmen
     running = start("up", "--bind", "127.0.0.1:0", **environment)
     running.url()
     children = running.children()
-    running.signal(signal.SIGINT)
-    running.signal(signal.SIGINT)  # sent on by a wrapper: the same Ctrl-C
+    for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+        running.signal(number)  # two at the same time, sent on by a wrapper: the same Ctrl-C
     running.expect(r"^web +\| hanging$")
     time.sleep(0.3)
     assert running.process.poll() is None

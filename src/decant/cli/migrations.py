@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from contextlib import suppress
+from inspect import isfunction, signature
 from pathlib import Path
+from typing import Any
 
-from ..errors import DecantError
+from ..errors import CommandError, DecantError
 from .project import load_target
 
 __all__ = ["main"]
@@ -17,6 +20,7 @@ def main(target: str) -> int:
     """Migrate, and print what was done; the exit status."""
     try:
         app = load_target(target, "app")
+        _check(app, target)
         if "sqlalchemy" not in getattr(app, "extensions", {}):
             print("no database, nothing to migrate")
             return 0
@@ -33,6 +37,16 @@ def main(target: str) -> int:
         print(error)
         return 1
     return 0
+
+
+def _check(app: Any, target: str) -> None:
+    """Say now what a server would say with each request."""
+    if not callable(app):
+        raise CommandError(f"app {target!r} is no ASGI application but {app!r}")
+    if isfunction(app):
+        with suppress(TypeError):  # which an ASGI application raises: it takes three arguments
+            signature(app).bind()
+            raise CommandError(f"app {target!r} is a function that makes the application: write {target + '()'!r}")
 
 
 def _show_steps() -> None:
