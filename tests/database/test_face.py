@@ -110,6 +110,9 @@ def test_sync_code_has_the_session_and_the_query(app: flask.Flask, db: Any, mode
         assert ada.notes.all() == []
         with db.engine.connect() as connection:
             assert connection.execute(db.text("SELECT 1")).scalar() == 1
+        with db.engine.begin() as connection:
+            connection.run_sync(db.metadata.create_all)
+            assert "user" in connection.run_sync(lambda plain: db.inspect(plain).get_table_names())
         assert flask.current_app.extensions["sqlalchemy"].session.scalar(select(User.name)) == "ada"
     with app.app_context():
         db.drop_all()

@@ -160,7 +160,10 @@ class SQLAlchemy:
 
     @property
     def engines(self) -> Mapping[str | None, AsyncEngine]:
-        """As :meth:`engines_here`; in a Flask context their faces, which are used as an ``Engine`` is."""
+        """As :meth:`engines_here`; in a Flask context their faces: ``with db.engine.connect() as connection``.
+
+        What wants a plain ``Engine`` (``inspect``, ``metadata.create_all``) gets a connection by its ``run_sync``.
+        """
         engines = self.engines_here()
         return {key: faced(engine) for key, engine in engines.items()} if in_flask() else engines
 
