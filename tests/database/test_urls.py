@@ -53,9 +53,19 @@ def test_a_driver_that_blocks_is_refused(url: str) -> None:
 
 
 def test_what_is_no_url_is_refused() -> None:
-    """With the key."""
+    """With the key, without the password."""
     with pytest.raises(ConfigError, match="KEY = 'nonsense' is not valid: a database URL is needed"):
         async_url("nonsense", "KEY")
+    for wrong in (
+        "postgresql//u:secret@h/d",
+        "postgres:/u:sec:ret@h/d",
+        "postgresql://u:secret@h:port/d",
+        "nosuch://u:secret@h/d",
+        "postgresql+nosuch://u:secret@h/d",
+    ):
+        with pytest.raises(ConfigError, match=r"KEY = '.+' is not valid") as caught:
+            async_url(wrong, "KEY")
+        assert "sec" not in str(caught.value)
 
 
 def test_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shlex
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ..errors import ConfigError, MissingExtra, missing_extra
 
@@ -31,13 +32,15 @@ def async_url(value: str | URL, key: str, instance_path: Path | None = None) -> 
     parameters (``sslmode``, ``application_name``, ``connect_timeout``, ``options``) become asyncpg's.
 
     :param key: the configuration key, for messages.
-    :raises ConfigError: if it is no database URL, or names a driver that blocks.
+    :raises ConfigError: if it is no database URL, or names a driver that blocks or that SQLAlchemy does not know.
     :raises MissingExtra: if the driver is not installed.
     """
     try:
         url = make_url(value)
-    except ArgumentError as error:
-        raise ConfigError(key, value, "a database URL is needed, as in postgresql://user@host/database") from error
+    except (ArgumentError, ValueError) as error:  # ValueError: of a port that is no number
+        raise ConfigError(
+            key, _masked(value), "a database URL is needed, as in postgresql://user@host/database"
+        ) from error
     dialect, _, driver = url.drivername.partition("+")
     dialect = _DIALECTS.get(dialect, dialect)
     if driver in _SYNC.get("mysql" if dialect == "mariadb" else dialect, ()):
@@ -47,9 +50,18 @@ def async_url(value: str | URL, key: str, instance_path: Path | None = None) -> 
     if driver:
         require_driver(driver)
         url = url.set(drivername=f"{dialect}+{driver}")
+    try:
+        url.get_dialect()
+    except NoSuchModuleError as error:
+        raise ConfigError(key, str(url), "SQLAlchemy has no such database or driver, or it is not installed") from error
     if dialect == "sqlite" and instance_path is not None and not is_memory(url):
         return _in_folder(url, instance_path)
     return url
+
+
+def _masked(value: Any) -> Any:
+    """What cannot be parsed, without what may be its password."""
+    return re.sub(r":.*@", ":***@", value) if isinstance(value, str) else value
 
 
 def require_driver(driver: str) -> None:
