@@ -145,6 +145,20 @@ async def test_large_files_stay_on_disk_and_have_fingerprints(make: Any, folders
     assert (headers["Cache-Control"], headers.get("Content-Encoding"), body) == (FOREVER, None, CSS)
 
 
+async def test_a_large_file_that_has_changed_is_not_kept_under_its_old_fingerprint(
+    make: Any, folders: Path, get: Get
+) -> None:
+    """It comes from disk, so as it is now."""
+    path = folders / "static/large.bin"
+    tag = hashlib.sha256(await asyncio.to_thread(path.read_bytes)).hexdigest()[:12]
+    app = make()
+    _, headers, _ = await get(app, f"/static/large.bin?t={tag}")
+    assert headers["Cache-Control"] == FOREVER
+    await asyncio.to_thread(path.write_bytes, bytes(3 * 1024 * 1024 + 1))
+    status, headers, _ = await get(app, f"/static/large.bin?t={tag}")
+    assert (status, "immutable" in headers["Cache-Control"]) == (200, False)
+
+
 async def test_files_that_others_compressed_are_taken_unless_they_are_older(make: Any, folders: Path, get: Get) -> None:
     packed = brotli.compress(CSS + b"/* by the build */")
     await asyncio.to_thread((folders / "static/app.css.br").write_bytes, packed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,20 @@ async def test_a_page_with_an_unknown_file_fails(make: Any, get: Get) -> None:
     app = make(CDN_DOMAIN=DOMAIN)
     app.logger.disabled = True
     status, _, _ = await get(app, "/url?e=static&filename=mispelt.css")
+    assert status == 500
+
+
+async def test_a_file_that_is_added_later_has_no_fingerprint(make: Any, folders: Path, get: Get) -> None:
+    """As uploads are: it may change, so it is not to be kept for ever."""
+    app = make(CDN_DOMAIN=DOMAIN)
+    await url(get, app, "e=static&filename=app.css")
+    await asyncio.to_thread((folders / "static/later.css").write_bytes, b"b{}")
+    await asyncio.to_thread((folders / "beside.css").write_bytes, b"c{}")
+    assert await url(get, app, "e=static&filename=later.css") == f"http://{DOMAIN}/static/later.css"
+    _, headers, body = await get(app, "/static/later.css")
+    assert (body, "immutable" in headers["Cache-Control"]) == (b"b{}", False)
+    app.logger.disabled = True
+    status, _, _ = await get(app, "/url?e=static&filename=../beside.css")
     assert status == 500
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
+
+from werkzeug.security import safe_join
 
 from ..bridge import Threads, can_wait, wait
 from .files import File, read_folder
@@ -14,6 +17,7 @@ from .settings import Settings, read_settings
 
 __all__ = ["Index", "index_of", "is_static"]
 
+T = TypeVar("T")
 _files = Threads(1, may_wait=False)
 _indexes: WeakKeyDictionary[Any, Index] = WeakKeyDictionary()
 
@@ -64,8 +68,13 @@ class Index:
             return None
         files = self._folders.get(folder)
         if files is None:
-            files = wait(_files.run(self._files_in, folder)) if _on_loop() and can_wait() else self._files_in(folder)
+            files = _in_thread(self._files_in, folder)
         return files.get(filename)
+
+    def was_added(self, app: Any, endpoint: str, filename: str) -> bool:
+        """Whether a file that :meth:`find` does not know is there now."""
+        path = safe_join(self.folder_of(app, endpoint) or "", filename)
+        return path is not None and _in_thread(os.path.isfile, path)
 
     async def found(self, app: Any, endpoint: str, filename: str) -> File | None:
         """As :meth:`find`, awaited."""
@@ -88,6 +97,11 @@ class Index:
                 files = read_folder(folder, compress=self.settings.compress, memory_bytes=left)
                 self._folders = {**self._folders, folder: files}
         return files
+
+
+def _in_thread(function: Callable[[str], T], path: str) -> T:
+    """On the loop, wait for a thread, if the bridge is there to wait in; elsewhere this is a thread."""
+    return wait(_files.run(function, path)) if _on_loop() and can_wait() else function(path)
 
 
 def _on_loop() -> bool:

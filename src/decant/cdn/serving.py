@@ -30,7 +30,7 @@ def static_view(app: Any, index: Index, endpoint: str, original: Callable[..., A
         async def quart_view(filename: str) -> Any:
             file = await index.found(app, endpoint, filename)
             if file is None or not file.bodies:
-                return _dated(await app.ensure_async(original)(filename=filename), file, filename)
+                return _from_disk(await app.ensure_async(original)(filename=filename), file, filename)
             response = _respond(file, filename)
             length, request = response.content_length, current_request()
             if "Range" in request.headers:
@@ -43,7 +43,7 @@ def static_view(app: Any, index: Index, endpoint: str, original: Callable[..., A
     def flask_view(filename: str) -> Any:
         file = index.find(app, endpoint, filename)
         if file is None or not file.bodies:
-            return _dated(app.ensure_sync(original)(filename=filename), file, filename)
+            return _from_disk(app.ensure_sync(original)(filename=filename), file, filename)
         response = _respond(file, filename)
         return response.make_conditional(current_request(), accept_ranges=True, complete_length=response.content_length)
 
@@ -79,6 +79,13 @@ def _chosen(file: File, request: Any) -> str:
     best = max(offered, key=accepted.quality, default="identity")
     named = any(value.lower() == "identity" for value, _ in accepted)
     return "identity" if named and accepted.quality("identity") > accepted.quality(best) else best
+
+
+def _from_disk(response: Any, file: File | None, filename: str) -> Any:
+    """What the framework sends, which may have changed since its fingerprint was taken."""
+    sent = response.last_modified
+    changed = file is not None and sent is not None and int(sent.timestamp()) != int(file.mtime)
+    return _dated(response, None if changed else file, filename)
 
 
 def _dated(response: Any, file: File | None, filename: str) -> Any:

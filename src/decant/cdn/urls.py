@@ -18,7 +18,7 @@ def url_for(endpoint: str, **values: Any) -> str:
     :param values: as the framework's own ``url_for``; ``_scheme`` wins over ``CDN_HTTPS``, and None leaves it out:
         ``//domain/…``.
     :raises KeyError: for a static file without ``filename``, if it is to have a fingerprint.
-    :raises FileNotFoundError: for a static file that was not there when the application started, likewise.
+    :raises FileNotFoundError: for a static file that is not there, likewise.
     :raises RuntimeError: outside a context, or if the application has no ``CDN``.
     """
     app = current_app()
@@ -30,21 +30,23 @@ def url_for(endpoint: str, **values: Any) -> str:
     settings = index.settings
     if settings.debug or not is_static(settings, endpoint):
         return str(app.url_for(endpoint, **values))
-    if settings.timestamp:
-        values["t"] = _fingerprint(app, index, endpoint, values)
+    if settings.timestamp and (fingerprint := _fingerprint(app, index, endpoint, values)):
+        values["t"] = fingerprint
     if settings.domain is None:
         return str(app.url_for(endpoint, **values))
     return _at_domain(app, settings, settings.domain, request, endpoint, values)
 
 
-def _fingerprint(app: Any, index: Index, endpoint: str, values: dict[str, Any]) -> str:
+def _fingerprint(app: Any, index: Index, endpoint: str, values: dict[str, Any]) -> str | None:
+    """None for a file that has been added since, as uploads are: it may change."""
     if "filename" not in values:
         raise KeyError(f"url_for({endpoint!r}) needs filename=, as CDN_TIMESTAMP is on")
     file = index.find(app, endpoint, values["filename"])
-    if file is None:
-        folder = index.folder_of(app, endpoint)
-        raise FileNotFoundError(f"no file {values['filename']!r} was in {folder!r} when the application started")
-    return file.fingerprint
+    if file is not None:
+        return file.fingerprint
+    if not index.was_added(app, endpoint, values["filename"]):
+        raise FileNotFoundError(f"there is no file {values['filename']!r} in {index.folder_of(app, endpoint)!r}")
+    return None
 
 
 def _at_domain(app: Any, settings: Any, domain: str, request: Any, endpoint: str, values: dict[str, Any]) -> str:
