@@ -137,6 +137,8 @@ def _shown(key: str, value: object) -> object:
             if parts.password is not None:
                 netloc = f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"
                 return urlunsplit(parts._replace(netloc=netloc))
+            if "@" in value:  # what cannot be taken apart may have one all the same
+                return f"***@{value.rpartition('@')[2]}"
         except ValueError:
             return "(cannot be parsed)"
     return value

@@ -77,6 +77,10 @@ def test_passwords_and_keys_are_not_in_the_message() -> None:
         load_settings({"DATABASE_URL": "mysql://root:hunter2@db/x"})
     assert "hunter2" not in str(url.value)
     assert "root:***@db" in str(url.value)
+    with pytest.raises(ConfigError) as url:
+        load_settings({"DATABASE_URL": "postgresql//root:hunter2@db/x"})
+    assert "'***@db/x'" in str(url.value)
+    assert "hunter2" not in str(url.value)
     with pytest.raises(ConfigError) as key:
         load_settings({"SECRET_KEY": "hunter2"})
     assert "hunter2" not in str(key.value)
