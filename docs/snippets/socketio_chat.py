@@ -28,7 +28,7 @@ async def say(text):
     await emit("said", {"from": request.sid, "text": text}, to=session["room"])
 
 
-@socketio.on_error_default
+@socketio.on_error()  # of the namespace "/"; on_error_default is for those without one
 async def failed(error):
     return {"error": type(error).__name__}
 

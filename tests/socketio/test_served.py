@@ -80,6 +80,33 @@ async def test_a_callback_is_called_with_the_client_s_answer(
     assert client.connected
 
 
+async def test_what_a_handler_raises_is_logged(
+    app: Quart, socketio: SocketIO, served: Any, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client stays connected, and has no answer; where it was its ``connect`` handler, it is refused."""
+
+    @socketio.event
+    async def fail() -> None:
+        raise LookupError("in an event")
+
+    @socketio.event
+    async def ask() -> str:
+        return "answer"
+
+    @socketio.on("connect", namespace="/broken")
+    async def connected() -> None:
+        raise LookupError("in a connection")
+
+    url = await served(app)
+    client = await connect(url)
+    await client.emit("fail", callback=lambda *_: None)
+    assert await client.call("ask", timeout=10) == "answer"
+    assert "in an event" in caplog.text
+    with pytest.raises(ClientConnectionError):
+        await connect(url, namespaces=["/broken"])
+    assert "in a connection" in caplog.text
+
+
 @pytest.mark.parametrize("async_handlers", [True, False])
 async def test_an_answer_that_cannot_be_sent_is_logged(
     app: Quart, served: Any, connect: Connect, caplog: pytest.LogCaptureFixture, async_handlers: bool

@@ -12,6 +12,7 @@ from engineio.async_socket import AsyncSocket
 from quart import Quart
 from socketio import packet
 
+from .handlers import FAILURES
 from .serving import Serving
 
 __all__ = ["SocketIOTestClient"]
@@ -32,8 +33,9 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
 class SocketIOTestClient:
     """A client that talks to the application's handlers, in this process, without a server or a socket.
 
-    ``emit`` returns when its handler has ended. What differs from Flask-SocketIO's: it is awaited, it is made by
-    ``await socketio.test_client(app)``, and it works beside a message queue, too.
+    ``emit`` returns when its handler has ended, and raises what it has raised, unless ``on_error`` took that. What
+    differs from Flask-SocketIO's: it is awaited, it is made by ``await socketio.test_client(app)``, and it works beside
+    a message queue, too.
 
     :ivar eio_sid: its Engine.IO id.
     :ivar connected: namespace → whether it is connected.
@@ -49,6 +51,7 @@ class SocketIOTestClient:
         self.acks: dict[str, Any] | None = None
         self._serving, self._server = serving, serving.server
         self._callbacks = 0
+        self._failures: list[Exception] = []
         self._partial: Any = None
 
     def is_connected(self, namespace: str | None = None) -> bool:
@@ -60,11 +63,14 @@ class SocketIOTestClient:
     ) -> None:
         """Connect to one more namespace, or again.
 
+        The handshake is a new one if these are given, or if the client is not connected to any namespace.
+
+        :param query_string: of the handshake.
         :param headers: of the handshake: a mapping, or pairs.
         :param auth: what the ``connect`` handler is called with.
         """
         namespace = namespace or "/"
-        if self.eio_sid not in self._server.eio.sockets:
+        if query_string or headers or not any(self.connected.values()):
             await self._shake_hands((query_string or "").lstrip("?"), headers)
         await self._deliver(packet.CONNECT, auth, namespace)
         sid = self._server.manager.sid_from_eio_sid(self.eio_sid, namespace)
@@ -117,7 +123,7 @@ class SocketIOTestClient:
             if not self._partial.add_attachment(data):
                 return
             arrived, self._partial = self._partial, None
-        elif isinstance(data, str) and data:
+        elif isinstance(data, str | bytes) and data:
             arrived = self._server.packet_class(encoded_packet=data)
             if arrived.packet_type in (packet.BINARY_EVENT, packet.BINARY_ACK) and arrived.attachment_count:
                 self._partial = arrived
@@ -143,9 +149,10 @@ class SocketIOTestClient:
 
     async def _shake_hands(self, query_string: str, headers: Any) -> None:
         self._serving.begin()
-        socket = _Socket(self._server.eio, self.eio_sid)
-        socket.client, socket.connected, socket.upgraded = self, True, True
-        self._server.eio.sockets[self.eio_sid] = socket
+        if self.eio_sid not in self._server.eio.sockets:
+            socket = _Socket(self._server.eio, self.eio_sid)
+            socket.client, socket.connected, socket.upgraded = self, True, True
+            self._server.eio.sockets[self.eio_sid] = socket
         scope = {
             "type": "http",
             "method": "GET",
@@ -158,6 +165,7 @@ class SocketIOTestClient:
             "root_path": "",
         }
         environ = await translate_request(scope, _request, None)
+        environ[FAILURES] = self._failures
         await self._server._handle_eio_connect(self.eio_sid, environ)
 
     def _headers(self, given: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> list[tuple[bytes, bytes]]:
@@ -172,13 +180,20 @@ class SocketIOTestClient:
         return [(name.lower().encode(), value.encode()) for name, value in pairs]
 
     async def _deliver(self, kind: int, data: Any, namespace: str, number: int | None = None) -> None:
-        """Hand a packet to the server, as it would have arrived, and wait for the handlers that it starts."""
+        """Hand a packet to the server, as it would have arrived, and wait for the handlers that it starts.
+
+        :raises Exception: what a handler has raised.
+        """
         encoded = self._server.packet_class(kind, data=data, namespace=namespace, id=number).encode()
         for part in encoded if isinstance(encoded, list) else [encoded]:
             await self._server._handle_eio_message(self.eio_sid, part)
         running = self._server.working.get(self.eio_sid)
         if running:
             await asyncio.wait(set(running))
+        failures = self._failures[:]
+        self._failures.clear()
+        for error in failures:
+            raise error
 
 
 async def _request() -> dict[str, Any]:

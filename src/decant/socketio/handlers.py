@@ -17,9 +17,11 @@ from ..context import current_session
 from .server import NOT_HANDLED
 from .sessions import HELD, ManagedSession, holds_sessions
 
-__all__ = ["Call", "Handlers", "arguments_for", "run"]
+__all__ = ["FAILURES", "Call", "Handlers", "arguments_for", "run"]
 
 logger = logging.getLogger("decant.socketio")
+FAILURES: Final = "decant.failures"
+"""In the environ of a test client: what its handlers raise is not logged, but appended here."""
 _SESSION: Final = "decant.session"
 _LIFECYCLE: Final = ("connect", "disconnect")
 Function = Callable[..., Any]
@@ -91,8 +93,11 @@ async def run(call: Call, manage_session: bool) -> Any:
         raise Refused(*error.args) from error
     except Refused:
         raise
-    except Exception:
-        logger.exception("The handler of %r in %r failed", call.name, call.namespace)
+    except Exception as error:
+        if FAILURES in call.environ:
+            call.environ[FAILURES].append(error)
+        else:
+            logger.exception("The handler of %r in %r failed", call.name, call.namespace)
         return False if call.name == "connect" else NOT_HANDLED
 
 
