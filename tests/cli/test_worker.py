@@ -134,7 +134,23 @@ def test_it_stops_while_it_waits_for_redis(project: Project, start: Start, own_r
     running = start("worker", REDIS_URL=own_redis.url)
     running.expect("the connection was lost")
     running.signal(signal.SIGTERM)
-    assert running.ends(timeout_s=5) == 0
+    assert running.ends() == 0
+
+
+def test_what_was_not_started_is_not_shut_down(project: Project, start: Start, own_redis: OwnRedis) -> None:
+    """Settings with a pool of their own, which connects at its first command: that fails before on_startup."""
+    with (project.root / "toyjobs.py").open("a") as file:
+        file.write("\nfrom arq.connections import ArqRedis\n")
+        file.write("WorkerSettings.redis_pool = ArqRedis.from_url(os.environ['REDIS_URL'])\n")
+    own_redis.stop()
+    running = start("worker", REDIS_URL=own_redis.url)
+    running.expect("the connection was lost")
+    own_redis.start()
+    running.expect("^worker started$")
+    running.signal(signal.SIGTERM)
+    assert running.ends() == 0
+    assert running.lines.count("worker shut down") == 1
+    assert "Traceback" not in running.output
 
 
 def test_a_bug_in_the_settings_ends_it(project: Project, start: Start, servers: Any) -> None:

@@ -102,6 +102,7 @@ class JobRunner:
             job_worker = self.create_worker(self.settings, handle_signals=False)
         except (RuntimeError, TypeError, ValueError) as error:
             raise CommandError(f"arq does not accept the settings: {error}") from error
+        begun = _noted(job_worker)
         running = asyncio.create_task(job_worker.async_run())
         stop = asyncio.create_task(self.asked_to_stop.wait())
         try:
@@ -114,7 +115,7 @@ class JobRunner:
             stop.cancel()
             running.cancel()
             await asyncio.wait([running])
-            await self._close(job_worker)
+            await self._close(job_worker, begun.is_set())
 
     async def _let_jobs_end(self, job_worker: Any) -> None:
         job_worker.allow_pick_jobs = False
@@ -126,8 +127,11 @@ class JobRunner:
             await asyncio.wait(ends, timeout=self.completion_wait_s, return_when=asyncio.FIRST_COMPLETED)
             again.cancel()
 
-    async def _close(self, job_worker: Any) -> None:
-        """Cancel the jobs that still run (arq puts them back), then arq's own clean-up, which wants Redis, bounded."""
+    async def _close(self, job_worker: Any, begun: bool) -> None:
+        """Cancel the jobs that still run (arq puts them back), then arq's own clean-up, which wants Redis, bounded.
+
+        ``on_shutdown`` runs where ``on_startup`` has ``begun``: with a pool of its own, a worker may fail before.
+        """
         jobs: list[asyncio.Task[Any]] = [job for job in job_worker.tasks.values() if not job.done()]
         for job in jobs:
             job.cancel()
@@ -135,7 +139,7 @@ class JobRunner:
             await asyncio.wait(jobs, timeout=_CLOSE_TIMEOUT_S)
         if job_worker.pool is None:
             return
-        if job_worker.on_shutdown is not None:
+        if begun and job_worker.on_shutdown is not None:
             try:
                 await asyncio.wait_for(job_worker.on_shutdown(job_worker.ctx), _CLOSE_TIMEOUT_S)
             except Exception:
@@ -143,3 +147,16 @@ class JobRunner:
         with suppress(*self.connection_errors):
             await asyncio.wait_for(job_worker.pool.delete(job_worker.health_check_key), _CLOSE_TIMEOUT_S)
         await job_worker.pool.close(close_connection_pool=True)
+
+
+def _noted(job_worker: Any) -> asyncio.Event:
+    """Set when the worker's ``on_startup`` begins, or would if it had one."""
+    begun, on_startup = asyncio.Event(), job_worker.on_startup
+
+    async def noted(ctx: dict[Any, Any]) -> None:
+        begun.set()
+        if on_startup is not None:
+            await on_startup(ctx)
+
+    job_worker.on_startup = noted
+    return begun
