@@ -106,6 +106,7 @@ async def test_without_a_domain_addresses_have_fingerprints(make: Any, get: Get)
     assert await url(get, make(CDN_TIMESTAMP=False), "e=static&filename=app.css") == "/static/app.css"
 
 
+@pytest.mark.parity("cdn", "CDN(app=None), init_app(app)")
 @pytest.mark.parity("cdn", URL_FOR)
 def test_from_python_outside_a_request(folders: Path) -> None:
     """A command or a job: the scheme is ``PREFERRED_URL_SCHEME``; unknown files and missing names are said."""

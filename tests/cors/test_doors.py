@@ -166,6 +166,7 @@ def _given(**options: Any) -> Callable[[], Any]:
     return lambda: CORS(quart.Quart(__name__), **options)
 
 
+@pytest.mark.parity("cors", "Errors")
 @pytest.mark.parametrize(
     ("make", "key"),
     [

@@ -137,6 +137,7 @@ CASES = [
 ]
 
 
+@pytest.mark.parity("cors", "Response headers")
 @pytest.mark.parametrize(("options", "config"), CASES)
 async def test_an_application_answers_as_with_flask_cors(options: dict[str, Any], config: dict[str, Any]) -> None:
     """Each option, on errors, unknown paths and preflight requests too, gives the headers that Flask-CORS gives."""

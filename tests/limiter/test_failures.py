@@ -64,6 +64,7 @@ async def test_without_storage(limited: Make, server: Server, options: Any, foun
 
 @pytest.mark.parity("limiter", "in_memory_fallback")
 @pytest.mark.parity("limiter", "in_memory_fallback_enabled")
+@pytest.mark.parity("limiter", "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED")
 @pytest.mark.parametrize(
     ("options", "passing"),
     [

@@ -101,6 +101,8 @@ async def test_application_limits_are_shared_by_all_routes(limited: Make, option
     "application_limits_exempt_when",
     "application_limits_deduct_when",
     "application_limits_cost",
+    "RATELIMIT_DEFAULTS_PER_METHOD",
+    "RATELIMIT_APPLICATION_PER_METHOD",
 )
 @pytest.mark.parametrize("kind", ["default", "application"])
 @pytest.mark.parametrize("how", ["argument", "configuration"])
@@ -136,7 +138,7 @@ async def test_default_and_application_limits_have_options(limited: Make, kind: 
     assert await statuses(client, "/", 5) == [200] * 4 + [429]
 
 
-@row("headers_enabled", "header_name_mapping", "retry_after", "Response headers", "HeaderNames")
+@row("headers_enabled", "Response headers")
 async def test_headers_tell_the_limit(limited: Make) -> None:
     """X-RateLimit-Limit, -Remaining, -Reset and Retry-After, on each response, also on a 429."""
     app, limiter = limited(headers_enabled=True)
@@ -154,24 +156,27 @@ async def test_headers_tell_the_limit(limited: Make) -> None:
         assert int(reset - answered) <= int(headers["Retry-After"]) <= reset - asked
 
 
-@row("RATELIMIT_HEADER_RETRY_AFTER_VALUE", "RATELIMIT_HEADER_LIMIT", "RATELIMIT_HEADERS_ENABLED")
-async def test_headers_have_the_names_and_the_form_that_are_configured(limited: Make) -> None:
+@row("RATELIMIT_HEADERS_ENABLED", "RATELIMIT_HEADER_LIMIT", "RATELIMIT_HEADER_RETRY_AFTER_VALUE")
+@row("header_name_mapping", "retry_after", "HeaderNames")
+@pytest.mark.parametrize("options", [{"RATELIMIT_HEADER_RETRY_AFTER_VALUE": "http-date"}, {"retry_after": "http-date"}])
+async def test_headers_have_the_names_and_the_form_that_are_configured(limited: Make, options: Any) -> None:
     """Names from the argument win over those of the configuration; Retry-After may be a date."""
     app, limiter = limited(
         RATELIMIT_HEADERS_ENABLED=True,
         RATELIMIT_HEADER_LIMIT="X-Limit",
         RATELIMIT_HEADER_REMAINING="X-Remaining",
         RATELIMIT_HEADER_RESET="X-Reset",
-        RATELIMIT_HEADER_RETRY_AFTER_VALUE="http-date",
+        RATELIMIT_HEADER_RETRY_AFTER="X-Retry",
         header_name_mapping={HeaderNames.LIMIT: "X-Mine"},
+        **options,
     )
     plain(app, "/", "index", limiter.limit("2/minute"))
     headers = (await app.test_client().get("/")).headers
     assert (headers["X-Mine"], headers["X-Remaining"]) == ("2", "1")
-    date = parse_date(headers["Retry-After"])
+    date = parse_date(headers["X-Retry"])
     assert date is not None
     assert int(date.timestamp()) == int(headers["X-Reset"])
-    assert not {"X-RateLimit-Limit", "X-Limit"} & set(headers)
+    assert not {"X-RateLimit-Limit", "X-Limit", "Retry-After"} & set(headers)
 
 
 @pytest.mark.parametrize(("existing", "kept"), [("7200", True), ("5", False), ("date", True), ("soon", False)])
@@ -246,11 +251,12 @@ async def test_on_breach_is_told_and_may_answer(limited: Make) -> None:
 
 
 @row("fail_on_first_breach", "RATELIMIT_FAIL_ON_FIRST_BREACH")
+@pytest.mark.parametrize("option", ["fail_on_first_breach", "RATELIMIT_FAIL_ON_FIRST_BREACH"])
 @pytest.mark.parametrize("first", [True, False])
-async def test_fail_on_first_breach(limited: Make, first: bool) -> None:
+async def test_fail_on_first_breach(limited: Make, first: bool, option: str) -> None:
     """Without it, all limits are looked at, and on_breach hears of each that is breached."""
     breached: list[str] = []
-    app, limiter = limited(fail_on_first_breach=first, on_breach=lambda limit: breached.append(str(limit.limit)))
+    app, limiter = limited(on_breach=lambda limit: breached.append(str(limit.limit)), **{option: first})
     plain(app, "/", "index", limiter.limit("1/minute; 1/hour; 5/day"))
 
     @app.after_request
@@ -514,19 +520,29 @@ async def test_limits_and_exemptions_of_blueprints(limited: Make) -> None:
 
 @row("exempt(obj=None,*,flags)", "ExemptionScope")
 async def test_exempt(limited: Make) -> None:
-    """From everything by default, or from what the flags name; nested blueprints with DESCENDENTS and ANCESTORS."""
+    """From everything by default, or from what the flags name; with DESCENDENTS blueprints within are so, too; with
+    ANCESTORS one is not limited as those around it are."""
     app, limiter = limited(default_limits=["1/day"], application_limits=["6/day"])
     plain(app, "/all", "all", limiter.exempt)
     plain(app, "/default", "default", limiter.exempt(flags=ExemptionScope.DEFAULT))
     plain(app, "/application", "application", limiter.exempt(flags=ExemptionScope.APPLICATION))
-    outer, inner = blueprint_of("outer"), blueprint_of("inner")
+    outer, inner, family, child, only = map(blueprint_of, ("outer", "inner", "family", "child", "only"))
     plain(inner)
+    for blueprint in (child, only):
+        plain(blueprint)
+        family.register_blueprint(blueprint)
+    limiter.limit("2/day", override_defaults=False)(family)
+    limiter.exempt(only, flags=ExemptionScope.APPLICATION | ExemptionScope.ANCESTORS)
+    limiter.exempt(child, flags=ExemptionScope.APPLICATION | ExemptionScope.DEFAULT)
+    app.register_blueprint(family)
     limiter.exempt(outer, flags=ExemptionScope.DEFAULT | ExemptionScope.APPLICATION | ExemptionScope.DESCENDENTS)
     outer.register_blueprint(inner)
     app.register_blueprint(outer)
     client = app.test_client()
     assert await statuses(client, "/all", 8) == [200] * 8
     assert await statuses(client, "/application", 2) == [200, 429]
+    assert await statuses(client, "/f/c/", 3) == [200, 200, 429], "the limit of the blueprint around it"
+    assert await statuses(client, "/f/o/", 2) == [200, 429], "the default limit"
     assert await statuses(client, "/o/i/", 8) == [200] * 8
     assert await statuses(client, "/default", 8) == [200] * 6 + [429] * 2
 
@@ -701,7 +717,7 @@ async def test_without_a_storage_it_says_that_it_counts_in_memory(limited: Make)
     assert await statuses(app.test_client(), "/", 2) == [200, 429]
 
 
-@row("storage_uri")
+@row("storage_uri", "RATELIMIT_STORAGE_URI")
 @pytest.mark.parametrize("how", ["RATELIMIT_STORAGE_URI", "REDIS_URL"])
 @pytest.mark.parametrize("url", ["redis://localhost", "redis://:secret@[::1]/2", "rediss://db/0", "unix:///redis.sock"])
 async def test_any_url_of_redis_will_do(limited: Make, how: str, url: str) -> None:
@@ -710,12 +726,13 @@ async def test_any_url_of_redis_will_do(limited: Make, how: str, url: str) -> No
     assert (limiter.storage.redis.options.url, await limiter.storage.redis.aclose()) == (url, None)
 
 
-@row("storage_options")
-async def test_timeouts_of_redis_py_are_taken_and_not_used(limited: Make) -> None:
+@row("storage_options", "RATELIMIT_STORAGE_OPTIONS")
+@pytest.mark.parametrize("how", ["storage_options", "RATELIMIT_STORAGE_OPTIONS"])
+async def test_timeouts_of_redis_py_are_taken_and_not_used(limited: Make, how: str) -> None:
     """As Flask-Limiter's documentation has them; the warning says what bounds a command here."""
     with pytest.warns(UserWarning, match="socket_connect_timeout.*deadline_s") as warned:
         _, limiter = limited(
-            RATELIMIT_STORAGE_URI="redis://localhost", storage_options={"socket_connect_timeout": 30, "pool_size": 3}
+            RATELIMIT_STORAGE_URI="redis://localhost", **{how: {"socket_connect_timeout": 30, "pool_size": 3}}
         )
     assert warned[0].filename == __file__.replace("test_flask_limiters_api", "conftest")
     options = limiter.storage.redis.options

@@ -37,6 +37,7 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parity("limiter", "strategy")
+@pytest.mark.parity("limiter", "RATELIMIT_STRATEGY")
 def test_of_500_requests_at_once_on_4_processes_exactly_10_pass(
     processes: list[subprocess.Popen[str]], redis_url: str, strategy: str
 ) -> None:
