@@ -17,6 +17,7 @@ from socketio.packet import Packet
 
 from decant import wait
 from decant.errors import ConfigError
+from decant.faces import face
 from decant.quart import Quart
 from decant.socketio import (
     CallTimeout,
@@ -28,6 +29,7 @@ from decant.socketio import (
     close_room,
     disconnect,
     emit,
+    engine_options,
     join_room,
     leave_room,
     rooms,
@@ -635,7 +637,19 @@ async def test_the_test_client_s_handshake(app: Quart, socketio: SocketIO) -> No
         ({"message_queue": "kafka://x"}, {}, "message_queue"),
         ({}, {"SOCKETIO_MESSAGE_QUEUE": "amqp://user:secret@host"}, "SOCKETIO_MESSAGE_QUEUE"),
         ({"transports": ["pigeon"]}, {}, "pigeon"),
+        ({"transports": []}, {}, "SOCKETIO_TRANSPORTS"),
         ({"ping_timeout": 0}, {}, "SOCKETIO_PING_TIMEOUT"),
+        ({"ping_interval": (25, "x")}, {}, "SOCKETIO_PING_INTERVAL"),
+        ({}, {"SOCKETIO_PING_INTERVAL": "25"}, "SOCKETIO_PING_INTERVAL"),
+        ({"serializer": "pickle"}, {}, "SOCKETIO_SERIALIZER"),
+        ({"json": 5}, {}, "SOCKETIO_JSON"),
+        ({"namespaces": 5}, {}, "SOCKETIO_NAMESPACES"),
+        ({"cors_allowed_origins": 5}, {}, "SOCKETIO_CORS_ALLOWED_ORIGINS"),
+        ({"compression_threshold": "1 kB"}, {}, "SOCKETIO_COMPRESSION_THRESHOLD"),
+        ({}, {"SOCKETIO_ASYNC_HANDLERS": "no"}, "True or False"),
+        ({"cookie": True}, {}, "SOCKETIO_COOKIE"),
+        ({"client_manager": "redis"}, {}, "SOCKETIO_CLIENT_MANAGER"),
+        ({"logger": "x"}, {}, "SOCKETIO_LOGGER"),
         ({}, {"SOCKETIO_MAX_BUFFER": "many"}, "SOCKETIO_MAX_BUFFER"),
         ({}, {"SOCKETIO_WHEN_AWAY": "forget"}, "'keep' or 'drop'"),
     ],
@@ -644,6 +658,21 @@ def test_a_wrong_option_stops_the_start(options: dict[str, Any], config: dict[st
     with pytest.raises(ConfigError, match=text) as caught:
         SocketIO(make_app(**config), **options)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parity("socketio", "json, serializer")
+def test_message_pack_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_options, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="package msgpack"):
+        SocketIO(make_app(), serializer="msgpack")
+
+
+@pytest.mark.parity("socketio", "message_queue URL")
+async def test_a_flask_application_needs_a_message_queue() -> None:
+    """Else it would emit to nobody, and not say so."""
+    app = await asyncio.to_thread(lambda: flask.Flask("legacy"))
+    with pytest.raises(ConfigError, match="REDIS_URL"):
+        face(SocketIO)().init_app(app)
 
 
 @pytest.mark.parity("socketio", "async_mode")

@@ -161,6 +161,19 @@ async def test_the_log(caplog: pytest.LogCaptureFixture) -> None:
         assert ("my event" in caplog.text) == logged, logger
 
 
+@pytest.mark.parity("socketio", "logger, engineio_logger")
+def test_the_log_is_printed_where_nobody_has_set_it_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a tutorial's program; a logger that was not asked for stays silent."""
+    for name in ("", "decant.socketio.server", "decant.socketio.engine"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+    socketio = SocketIO(make_app(), logger=True)
+    socketio.server.logger.info("an event")
+    socketio.server.eio.logger.info("a packet")
+    assert capsys.readouterr().err.endswith("an event\n")
+
+
 PROGRAM = """
 import sys
 from quart import Quart

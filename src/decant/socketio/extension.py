@@ -13,6 +13,7 @@ import socketio
 from quart import Quart
 
 from ..context import current_app, current_request, has_app, has_request, on_quart
+from ..errors import ConfigError
 from ..faces import faced, io_method
 from .background import BackgroundTask
 from .client import SocketIOTestClient
@@ -59,7 +60,7 @@ class SocketIO:
     def init_app(self, app: Any, **options: Any) -> None:
         """Set up a Quart application; a Flask application, or ``None``, only emits, over the message queue.
 
-        :raises ConfigError: if a value is wrong.
+        :raises ConfigError: if a value is wrong, or a Flask application has no message queue.
         :raises TypeError: for an unknown option.
         :raises RuntimeError: if a Flask application is to have handlers.
         """
@@ -77,6 +78,10 @@ class SocketIO:
         if self._handlers.events or self._handlers.namespaces:
             raise RuntimeError(
                 "a Flask application cannot serve clients on an event loop: register handlers on Quart's"
+            )
+        if not made.message_queue and "client_manager" not in made.engine:
+            raise ConfigError(
+                "SOCKETIO_MESSAGE_QUEUE", "", "a Flask application emits over Redis; set it, or REDIS_URL"
             )
         self._writers[app] = make_manager(app, made, write_only=True)
         app.extensions[_NAME] = faced(self)

@@ -9,36 +9,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from ..errors import ConfigError
+from .engine_options import ENGINE, TRANSPORTS, checked
 
 __all__ = ["Options", "options_from"]
 
 _QUEUES: Final = ("redis://", "rediss://", "unix://")
-_TRANSPORTS: Final = ("polling", "websocket")
-_POSITIVE: Final = ("ping_timeout", "max_http_buffer_size")
-# What is handed to python-socketio and python-engineio as it is; their defaults hold for what is not given.
-_ENGINE: Final = frozenset(
-    (
-        "client_manager",
-        "cors_allowed_origins",
-        "cors_credentials",
-        "ping_interval",
-        "ping_timeout",
-        "max_http_buffer_size",
-        "allow_upgrades",
-        "transports",
-        "json",
-        "serializer",
-        "async_handlers",
-        "always_connect",
-        "namespaces",
-        "http_compression",
-        "compression_threshold",
-        "cookie",
-        "monitor_clients",
-        "logger",
-        "engineio_logger",
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -75,7 +50,7 @@ class Options:
 
     @property
     def transports(self) -> list[str]:
-        given = self.engine.get("transports") or _TRANSPORTS
+        given = self.engine.get("transports") or TRANSPORTS
         return [given] if isinstance(given, str) else list(given)
 
 
@@ -87,7 +62,7 @@ def options_from(config: Mapping[str, Any], given: Mapping[str, Any]) -> Options
     """
     values = _named(given)
     ours = {option.name: type(option.default) for option in fields(Options) if option.name != "engine"}
-    unknown = values.keys() - ours.keys() - _ENGINE
+    unknown = values.keys() - ours.keys() - ENGINE.keys()
     if unknown:
         raise TypeError(f"SocketIO() has no option {', '.join(sorted(unknown))}")
     found: dict[str, Any] = {}
@@ -142,28 +117,21 @@ def _checked(key: str, value: Any, kind: type) -> Any:
 
 
 def _engine(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in _ENGINE:
-        key = f"SOCKETIO_{name.upper()}"
-        value = values.get(name, config.get(key))
-        if value is None:
-            continue
-        found[name] = value
-        if name in _POSITIVE and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-            raise ConfigError(key, value, "a positive number")
-    transports = found.get("transports", _TRANSPORTS)
-    for transport in [transports] if isinstance(transports, str) else transports:
-        if transport not in _TRANSPORTS:
-            raise ConfigError("SOCKETIO_TRANSPORTS", transports, "a list of 'polling' and 'websocket'")
+    found = checked(config, values)
     for name, logger in (("logger", "decant.socketio.server"), ("engineio_logger", "decant.socketio.engine")):
         found[name] = _logger(found.get(name, False), logger)
     return found
 
 
 def _logger(value: Any, name: str) -> Any:
-    """``True`` is a logger that says everything, ``False`` one that says errors only."""
+    """``True`` is a logger that says everything, ``False`` one that says warnings and errors.
+
+    As with Flask-SocketIO, what was asked for is printed where the program has not set up its log.
+    """
     if not isinstance(value, bool):
         return value
     logger = logging.getLogger(name)
     logger.setLevel(logging.INFO if value else logging.WARNING)
+    if value and not logger.hasHandlers():
+        logger.addHandler(logging.StreamHandler())
     return logger
