@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from limits import parse
+from redis import Redis
 
+from decant.bridge import in_thread
 from decant.limiter import RateLimitExceeded, RequestLimit
 from tests.limiter.asking import statuses
 
@@ -132,6 +134,35 @@ async def test_limits_before_the_view_are_given_back_where_the_view_is_denied(
     client = app.test_client()
     assert await statuses(client, "/", 6) == [200, 200, 429, 429, 429, 429]
     assert await (await client.get("/other")).get_json() == [["10 per 1 hour", 7], ["9 per 1 hour", 8]]
+
+
+@pytest.mark.parametrize("storage_uri", ["redis"], indirect=True)
+@pytest.mark.parametrize(("hook", "times"), [(False, 1), (True, 2)])
+async def test_all_limits_of_a_request_are_asked_in_one_round_trip(
+    limited: Callable[..., Any], storage_uri: str, strategy: str, hook: bool, times: int
+) -> None:
+    """Of the application, of meta limits and of the view, the headers, too; two where a hook comes between."""
+    app, limiter = limited(
+        strategy=strategy, application_limits=["99/day"], meta_limits=["9/day"], headers_enabled=True
+    )
+    if hook:
+        app.before_request(lambda: None)
+
+    @app.get("/")
+    @limiter.limit("9/minute; 20/hour", error_message="slowly")
+    async def index() -> str:
+        return "ok"
+
+    def asked() -> int:
+        with Redis.from_url(storage_uri) as redis:
+            stats = redis.info("commandstats")
+        return sum(stats[name]["calls"] for name in stats if name in ("cmdstat_eval", "cmdstat_evalsha"))
+
+    client = app.test_client()
+    await client.get("/")
+    before = await in_thread(asked)
+    assert await statuses(client, "/", 5) == [200] * 5
+    assert await in_thread(asked) == before + 5 * times
 
 
 @pytest.mark.parity("limiter", "limit(...)")
