@@ -206,6 +206,9 @@ async def test_errors_go_to_their_handlers(app: Quart, socketio: SocketIO) -> No
     await client.connect("/b")
     assert await client.emit("boom", callback=True, namespace="/a") == "a: boom"
     assert await client.emit("boom", callback=True, namespace="/b") == "/b boom: boom"
+    socketio.on_event("strange", lambda: object())
+    with pytest.raises(TypeError, match="JSON"):
+        await client.emit("strange", callback=True)
 
 
 @pytest.mark.parity("socketio", "on_namespace(ns)")
@@ -260,8 +263,32 @@ async def test_a_class_handles_a_namespace(app: Quart, socketio: SocketIO) -> No
     assert "hall" not in await ann.emit("say", "hi", callback=True, namespace="/chat")
     await ann.disconnect("/chat")
     assert len(left) == 1
-    socketio.on_error_default(lambda error: f"default: {error}")  # goes before the class's own
-    assert await bob.emit("boom", callback=True, namespace="/chat") == "default: boom"
+
+
+@pytest.mark.parity("socketio", "@on_error(namespace=None), @on_error_default")
+@pytest.mark.parity("socketio", "Namespace(namespace=None)")
+async def test_a_class_s_own_error_handler_is_the_last(app: Quart, socketio: SocketIO) -> None:
+    """It hears of what no other takes, and of what the others raise."""
+
+    class Boom(Namespace):
+        async def on_boom(self, given_up: bool) -> None:
+            raise LookupError(given_up)
+
+        def error(self, error: Exception) -> str:
+            return f"heard {error}"
+
+    socketio.on_namespace(Boom("/boom"))
+    client = await socketio.test_client(app, namespace="/boom")
+    assert await client.emit("boom", False, callback=True, namespace="/boom") == "heard False"
+
+    @socketio.on_error_default
+    async def default(error: Exception) -> str:
+        if error.args[0]:
+            raise LookupError("another") from error
+        return f"default: {error}"
+
+    assert await client.emit("boom", False, callback=True, namespace="/boom") == "default: False"
+    assert await client.emit("boom", True, callback=True, namespace="/boom") == "heard another"
 
 
 @pytest.mark.parity("socketio", "join_room, leave_room, close_room, rooms")
@@ -420,6 +447,7 @@ async def test_the_session_of_http_and_events(app: Quart, socketio: SocketIO) ->
     client = await socketio.test_client(app, flask_test_client=http)
     assert await client.emit("change", callback=True) == [{"user": "ann"}]
     assert await client.emit("change", callback=True) == [{"user": "ann", "n": 1}]
+    assert socketio.server.environ[client.eio_sid]["saved_session"] == {"user": "ann", "n": 2}
     assert await (await http.get("/who")).get_json() == {"user": "ann"}
     assert isinstance(app.session_interface, kind)
 

@@ -12,7 +12,7 @@ from engineio.async_socket import AsyncSocket
 from quart import Quart
 from socketio import packet
 
-from .handlers import FAILURES
+from .server import FAILURES
 from .serving import Serving
 
 __all__ = ["SocketIOTestClient"]

@@ -210,8 +210,8 @@ class SocketIO:
         found = self._handlers.find(event, namespace, tuple(rest))
         if found is not None:
             function, name, values = found
-            on_error = self._handlers.error_of(namespace)
-            return await self._run(app, server, function, name, namespace, sid, values, on_error)
+            errors = (self._handlers.error_of(namespace),)
+            return await self._run(app, server, function, name, namespace, sid, values, errors)
         for key in (namespace, "*"):
             handler = self._handlers.namespaces.get(key)
             if handler is not None:
@@ -228,8 +228,8 @@ class SocketIO:
         if function is None:
             return None
         app = next(app for app, serving in self._serving.items() if serving.server is owner.server)
-        error = self._handlers.error_of(namespace) or getattr(owner, "error", None)
-        return await self._run(app, owner.server, function, event, namespace, sid, args, error)
+        errors = (self._handlers.error_of(namespace), getattr(owner, "error", None))
+        return await self._run(app, owner.server, function, event, namespace, sid, args, errors)
 
     async def _run(
         self,
@@ -240,12 +240,12 @@ class SocketIO:
         namespace: str,
         sid: str,
         args: tuple[Any, ...],
-        on_error: Any,
+        errors: tuple[Any, ...],
     ) -> Any:
         environ = server.get_environ(sid, namespace=namespace)
         if not environ:  # it is gone
             return NOT_HANDLED
-        call = Call(app, environ, function, name, namespace, sid, args, on_error)
+        call = Call(app, environ, function, name, namespace, sid, args, errors)
         return await run(call, self._serving[app].options.manage_session)
 
     # -- emitting ----------------------------------------------------------------------------------------------
@@ -292,8 +292,8 @@ class SocketIO:
             if sid is None:
                 serving.tasks.start(function, *args)
             else:
-                on_error = self._handlers.error_of(namespace)
-                serving.tasks.start(self._run, app, serving.server, function, None, namespace, sid, args, on_error)
+                errors = (self._handlers.error_of(namespace),)
+                serving.tasks.start(self._run, app, serving.server, function, None, namespace, sid, args, errors)
 
         return answered
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,15 +13,12 @@ from werkzeug.datastructures import Headers
 
 from ..bridge import bridged, current_threads
 from ..context import current_session
-from .server import NOT_HANDLED
+from .server import NOT_HANDLED, report
 from .sessions import HELD, ManagedSession, holds_sessions
 
-__all__ = ["FAILURES", "Call", "Handlers", "arguments_for", "run"]
+__all__ = ["Call", "Handlers", "arguments_for", "run"]
 
-logger = logging.getLogger("decant.socketio")
-FAILURES: Final = "decant.failures"
-"""In the environ of a test client: what its handlers raise is not logged, but appended here."""
-_SESSION: Final = "decant.session"
+_SESSION: Final = "saved_session"
 _LIFECYCLE: Final = ("connect", "disconnect")
 Function = Callable[..., Any]
 
@@ -56,6 +52,7 @@ class Call:
 
     :ivar environ: the client's, as python-engineio has it.
     :ivar name: the event's, ``None`` for a callback.
+    :ivar on_error: who hear what it raises, and each of them what the one before has raised.
     """
 
     app: Quart
@@ -65,7 +62,7 @@ class Call:
     namespace: str
     sid: str | None
     args: tuple[Any, ...]
-    on_error: Function | None = None
+    on_error: tuple[Function | None, ...] = ()
 
 
 def arguments_for(function: Function, name: str | None, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -94,10 +91,7 @@ async def run(call: Call, manage_session: bool) -> Any:
     except Refused:
         raise
     except Exception as error:
-        if FAILURES in call.environ:
-            call.environ[FAILURES].append(error)
-        else:
-            logger.exception("The handler of %r in %r failed", call.name, call.namespace)
+        report(call.environ, error, f"The handler of {call.name!r} in {call.namespace!r} failed")
         return False if call.name == "connect" else NOT_HANDLED
 
 
@@ -120,15 +114,22 @@ async def _in_context(call: Call, manage_session: bool) -> Any:
 
 
 async def _answer(call: Call) -> Any:
+    error: Exception
     try:
         args = arguments_for(call.function, call.name, call.args)
         return await call.app.ensure_async(call.function)(*args)
     except (ConnectionRefusedError, Refused):
         raise
-    except Exception as error:
-        if call.on_error is None:
+    except Exception as raised:
+        error = raised
+    for on_error in filter(None, call.on_error):
+        try:
+            return await call.app.ensure_async(on_error)(error)
+        except (ConnectionRefusedError, Refused):
             raise
-        return await call.app.ensure_async(call.on_error)(error)
+        except Exception as raised:
+            error = raised
+    raise error
 
 
 async def _save(app: Quart) -> None:

@@ -17,7 +17,7 @@ class Namespace(socketio.AsyncNamespace):  # type: ignore[misc]
 
     Handlers take the event's arguments only: ``request.sid`` is the client. Besides these, python-socketio's methods
     are here: ``enter_room``, ``leave_room``, ``rooms``, ``call``, ``disconnect``, ``get_session``, ``save_session``,
-    ``session``. A method ``error(exception)`` hears of what its handlers raise, unless an ``on_error`` does.
+    ``session``. A method ``error(exception)`` hears of what its handlers raise and no ``on_error`` takes.
     """
 
     socketio: SocketIO | None = None

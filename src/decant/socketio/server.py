@@ -12,12 +12,22 @@ import socketio
 from .engine import Engine
 from .options import Options
 
-__all__ = ["NOT_HANDLED", "Server"]
+__all__ = ["FAILURES", "NOT_HANDLED", "Server", "report"]
 
 logger = logging.getLogger("decant.socketio")
 NOT_HANDLED: Final = object()
+FAILURES: Final = "decant.failures"
+"""In the environ of a test client: a list of the exceptions that it shall raise."""
 _RESERVED: Final = ("connect", "disconnect")
 _MAX_ATTACHMENTS: Final = 100
+
+
+def report(environ: dict[str, Any], error: Exception, text: str) -> None:
+    """Log an exception, unless it is a test client's to raise."""
+    if FAILURES in environ:
+        environ[FAILURES].append(error)
+    else:
+        logger.error(text, exc_info=error)
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]
@@ -97,8 +107,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     ) -> None:
         try:
             await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
-        except Exception:  # the handler's own are not raised; JSON does not know what it returned
-            logger.exception("What the handler of %r in %r answers cannot be sent", data[0], namespace)
+        except Exception as error:  # the handler's own are not raised; JSON does not know what it returned
+            text = f"What the handler of {data[0]!r} in {namespace!r} answers cannot be sent"
+            report(self.environ.get(eio_sid, {}), error, text)
 
     async def quiet(self, timeout_s: float) -> None:
         """Wait until no handler runs; cancel those that still do after ``timeout_s``."""
