@@ -200,6 +200,42 @@ async def test_on_an_application_or_a_blueprint(
     assert (await tasks[1]).status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["view", "app"])
+async def test_slots_come_back_from_a_limiter_that_was_disabled(limited: Make, kind: str) -> None:
+    """Requests that it has let in still run then."""
+    app, limiter = limited()
+    gate = Gate()
+    bounded = limiter.concurrency(1)
+    app.add_url_rule("/", "index", bounded(view_of(gate)) if kind == "view" else view_of(gate))
+    if kind == "app":
+        bounded(app)
+    client = app.test_client()
+    first = asyncio.create_task(client.get("/"))
+    await gate.holds(1)
+    limiter.enabled = False
+    gate.open.set()
+    assert (await first).status_code == (await client.get("/")).status_code == 200
+    limiter.enabled = True
+    assert (await client.get("/")).status_code == 200
+
+
+async def test_a_prefix_keeps_applications_apart_that_share_a_redis(limited: Make, redis_url: str) -> None:
+    """RATELIMIT_KEY_PREFIX, as with rates: both may call a thing by the same name."""
+    clients, gates = [], []
+    for prefix in ("shop", "blog"):
+        app, limiter = limited(RATELIMIT_STORAGE_URI=redis_url, RATELIMIT_KEY_PREFIX=prefix)
+        gates.append(Gate())
+        bounded = limiter.concurrency(1, scope="reports", across_processes=True)
+        app.add_url_rule("/", "index", bounded(view_of(gates[-1])))
+        clients.append(app.test_client())
+    first = asyncio.create_task(clients[0].get("/"))
+    await gates[0].holds(1)
+    gates[1].open.set()
+    assert (await clients[1].get("/")).status_code == 200
+    gates[0].open.set()
+    assert (await first).status_code == 200
+
+
 def on_nested_blueprints(framework: Any, app: Any, bounded: Any) -> None:
     outer, inner = (framework.Blueprint(name, __name__, url_prefix=f"/{name}", root_path="/") for name in "ab")
     inner.add_url_rule("/", "index", lambda: "ok")

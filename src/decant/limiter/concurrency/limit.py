@@ -17,6 +17,7 @@ from ...errors import ConfigError, Overloaded, Unavailable
 from ...faces import called
 from ...ops.registry import counter
 from ..errors import ConcurrencyExceeded
+from ..settings import AppState
 from ..storage import RedisStorage
 from ..util import get_qualified_name
 from .shared import SharedSlots
@@ -111,20 +112,21 @@ class ConcurrencyLimit:
                 await pending
 
     def _hook_into(self, obj: Any, name: str) -> None:
+        of_quart = isinstance(obj, quart.Quart | quart.Blueprint)
         mine = (self, name)  # a request may be in several of what this limit is on, as nested blueprints
 
         async def take() -> None:
-            held = self._held()
+            held = _held(of_quart)
             if mine not in held:
                 release = await self._take(name)
                 if release is not None:
                     held[mine] = release
 
         def give_back() -> Any:
-            release = self._held().pop(mine, None)
+            release = _held(of_quart).pop(mine, None)
             return None if release is None else release()
 
-        if isinstance(obj, quart.Quart | quart.Blueprint):
+        if of_quart:
 
             async def give_back_async(error: BaseException | None) -> None:
                 pending = give_back()
@@ -143,14 +145,6 @@ class ConcurrencyLimit:
         obj.before_request(lambda: wait(take()))
         obj.teardown_request(give_back_waiting)
 
-    def _held(self) -> dict[tuple[ConcurrencyLimit, str], Release]:
-        """What gives back the slots that this request holds until it is torn down."""
-        here = self._limiter.checks.here()
-        held: dict[tuple[ConcurrencyLimit, str], Release] = (
-            {} if here is None else vars(here.request).setdefault("_decant_slots", {})
-        )
-        return held
-
     # -- slots ----------------------------------------------------------------------------------------------------
 
     async def _take(self, name: str) -> Release | None:
@@ -162,7 +156,7 @@ class ConcurrencyLimit:
         try:
             if not self.across_processes:
                 return await self._take_own(key)
-            return await self._take_shared(here.app, here.state.storage, key)
+            return await self._take_shared(here.app, here.state, key)
         except Full:
             _refused.inc(scope=name)
             raise ConcurrencyExceeded(retry_after=self.retry_after_s) from None
@@ -171,11 +165,12 @@ class ConcurrencyLimit:
         await self._slots.acquire(key, self.wait_s)
         return partial(self._slots.release, key)
 
-    async def _take_shared(self, app: Any, storage: Any, key: str) -> Release | None:
+    async def _take_shared(self, app: Any, state: AppState, key: str) -> Release | None:
         slots = self._shared.get(app)
         if slots is None:
-            slots = self._shared[app] = self._open(storage)
-        full_key = f"{storage.bridge.key_prefix}:CONCURRENCY/{key}/{self.limit}"
+            slots = self._shared[app] = self._open(state.storage)
+        prefix = f"{state.key_prefix}/" if state.key_prefix else ""
+        full_key = f"{state.storage.bridge.key_prefix}:CONCURRENCY/{prefix}{key}/{self.limit}"
         try:
             token = await slots.acquire(full_key, self.wait_s)
         except (Unavailable, Overloaded) as error:
@@ -190,3 +185,13 @@ class ConcurrencyLimit:
         if not isinstance(storage, RedisStorage):
             raise ConfigError("across_processes", True, "needs Redis as the limiter's storage (RATELIMIT_STORAGE_URI)")
         return SharedSlots(storage.redis, self.limit, self.queue, self.lease_s)
+
+
+def _held(of_quart: bool) -> dict[tuple[ConcurrencyLimit, str], Release]:
+    """What gives back the slots that the request holds until it is torn down, whether the limiter is still enabled or
+    not."""
+    request: Any = quart.request if of_quart else flask.request
+    held: dict[tuple[ConcurrencyLimit, str], Release] = vars(request._get_current_object()).setdefault(
+        "_decant_slots", {}
+    )
+    return held
