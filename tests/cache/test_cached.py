@@ -379,7 +379,7 @@ async def test_delete_cached(simple: Pair, counter: Counter) -> None:
 
 
 @pytest.mark.parity("caching", "CachedResponse(response, timeout)")
-@pytest.mark.parametrize("seconds", [0.1, dt.timedelta(seconds=1)])
+@pytest.mark.parametrize("seconds", [1.0, dt.timedelta(minutes=1)])
 async def test_a_response_has_a_time_of_its_own(simple: Pair, counter: Counter, seconds: Any) -> None:
     """Whose name collides with the timeout of Quart's responses, which is put back."""
     app, cache = simple
@@ -390,7 +390,7 @@ async def test_a_response_has_a_time_of_its_own(simple: Pair, counter: Counter, 
     async def view() -> Any:
         response = CachedResponse(await make_response(str(await counter()), {"X-Mine": "1"}), seconds)
         assert isinstance(response, CachedResponse | Response)
-        assert response.timeout == (0.1 if seconds == 0.1 else 1)
+        assert response.timeout == (1.0 if seconds == 1.0 else 60)
         return response
 
     @app.after_request
@@ -401,8 +401,8 @@ async def test_a_response_has_a_time_of_its_own(simple: Pair, counter: Counter, 
     first = await app.test_client().get("/")
     assert (await first.get_data(), first.headers["X-Mine"]) == (b"1", "1")
     assert await text(app, "/") == "1"
-    if seconds == 0.1:
-        await asyncio.sleep(0.11)
+    if seconds == 1.0:
+        await asyncio.sleep(1.05)
         assert await text(app, "/") == "2"
     assert set(sent) == {...}, "no deadline for sending"
 
@@ -546,7 +546,7 @@ async def test_what_cannot_be_cached_is_answered_all_the_same(simple: Pair, capl
     async with app.app_context():
         assert callable(await f())
         assert "function cannot be cached" in caplog.text
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             assert callable(await f()), "the next caller is not held up"
         app.debug = True
         with pytest.raises(TypeError, match="function cannot be cached"):

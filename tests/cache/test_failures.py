@@ -15,8 +15,8 @@ from tests.valkey import Server
 
 from .conftest import Counter, Make, Memcached, needs_memcached
 
-DEADLINE_S = 0.25
-SLACK_S = 0.5
+DEADLINE_S = 1.0
+SLACK_S = 2.0  # a busy machine's
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,8 @@ def fresh_log() -> None:
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 async def test_redis_is_away(make: Make, server: Server, how: str, caplog: pytest.LogCaptureFixture) -> None:
     """Views, functions and templates go on; each request waits for one deadline at most; then Redis is back."""
-    app, cache = make({"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": server.url, "REDIS_BREAKER_RESET_S": 0.2})
+    config = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": server.url}
+    app, cache = make(config, REDIS_DEADLINE_S=DEADLINE_S, REDIS_BREAKER_RESET_S=3.0)
     calls: list[int] = []
 
     @app.get("/")
@@ -62,7 +63,7 @@ async def test_redis_is_away(make: Make, server: Server, how: str, caplog: pytes
         assert took < 3 * DEADLINE_S + SLACK_S, "the page, the function and the fragment: one deadline each"
     started = time.monotonic()
     assert (await client.get("/")).status_code == 200
-    assert time.monotonic() - started < SLACK_S, "the breaker is open"
+    assert time.monotonic() - started < DEADLINE_S, "the breaker is open"
     lines = [record for record in caplog.records if record.name == "decant.cache" and record.levelname == "ERROR"]
     assert 1 <= len(lines) <= 2, "one line a minute for each kind of failure"
     async with app.app_context():
@@ -72,7 +73,7 @@ async def test_redis_is_away(make: Make, server: Server, how: str, caplog: pytes
         await asyncio.to_thread(server.start)
     else:
         server.thaw()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while True:
             before = len(calls)
             await client.get("/")
@@ -94,12 +95,12 @@ async def test_in_debug_mode_it_is_raised(make: Make, server: Server) -> None:
 
 async def test_redis_dies_while_a_value_is_computed(make: Make, server: Server, counter: Counter) -> None:
     """The one that computes and the hundred that wait have their answers."""
-    app, cache = make({"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": server.url})
+    app, cache = make({"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": server.url}, REDIS_DEADLINE_S=DEADLINE_S)
     f = cache.cached(key_prefix="k", tags="t")(counter.__call__)
     async with app.app_context():
         counter.gate.clear()
         calls = [asyncio.create_task(f()) for _ in range(100)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not counter.calls:
                 await asyncio.sleep(0.001)
         server.freeze()
@@ -126,7 +127,7 @@ async def test_memcached_is_away(make: Make, counter: Counter, no_blocking: Any)
             with pytest.raises(Unavailable, match="did not answer; not asked again"):
                 await cache.get("k")
             await asyncio.to_thread(server.start)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while await f() != await f():
                     await asyncio.sleep(0.05)
             await cache.cache.aclose()

@@ -36,10 +36,11 @@ class Thing:
 
 @pytest.fixture
 def halves(redis_url: str) -> tuple[flask.Flask, Any, Quart, Cache]:
-    config = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url, "REDIS_DEADLINE_S": 5.0}
+    config = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url}
     theirs = flask.Flask("theirs")
     their_cache = flask_caching.Cache(theirs, config=config)
     ours = Quart("ours")
+    ours.config["REDIS_DEADLINE_S"] = 10.0
     with pytest.warns(UserWarning, match="can run code"):
         our_cache = Cache(ours, config={**config, "CACHE_SERIALIZER": "pickle"})
     return theirs, their_cache, ours, our_cache
@@ -143,5 +144,6 @@ def test_without_the_pickle_serializer_their_values_are_misses(redis_url: str) -
     with redis.Redis.from_url(redis_url) as client:
         client.set("flask_cache_k", b"!\x80\x04K\x01.")
     app = Quart("ours")
-    cache = Cache(app, config={"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url, "REDIS_DEADLINE_S": 5.0})
+    app.config["REDIS_DEADLINE_S"] = 10.0
+    cache = Cache(app, config={"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url})
     assert asyncio.run(cache.get("k")) is None

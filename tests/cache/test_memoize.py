@@ -183,7 +183,7 @@ async def test_a_reset_while_it_is_computed_is_not_undone(cache: Cache, counter:
 
     counter.gate.clear()
     computing = asyncio.create_task(f())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not counter.calls:
             await asyncio.sleep(0.001)
     await cache.delete_memoized(f)

@@ -24,7 +24,7 @@ WORKER = Path(__file__).parent / "flight_worker.py"
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -62,21 +62,23 @@ async def test_it_can_be_switched_off(make: Make, counter: Counter) -> None:
             await asyncio.gather(*calls)
 
 
-async def test_if_the_one_that_computes_is_cancelled_another_does(cache: Cache, counter: Counter) -> None:
-    """A client that goes away takes nobody along, and the lock goes to the next at once."""
+async def test_if_the_one_that_computes_is_cancelled_another_does(
+    make: Make, config: dict[str, Any], counter: Counter
+) -> None:
+    """A client that goes away takes nobody along, and the lock goes to the next at once, not when its lease ends."""
+    app, cache = make(config, CACHE_LOCK_TIMEOUT=600.0)
     f = cache.cached(key_prefix="k")(counter.__call__)
     counter.gate.clear()
-    calls = [asyncio.create_task(f()) for _ in range(20)]
-    await until(lambda: counter.calls)
-    computes = calls.index(counter.task)  # type: ignore[arg-type]  # not always the first to have looked
-    calls[computes].cancel()
-    started = time.monotonic()
-    await until(lambda: counter.calls == 2)
-    assert time.monotonic() - started < 2, "not only when the lease ends"
-    counter.gate.set()
-    answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert isinstance(answers.pop(computes), asyncio.CancelledError)
-    assert answers == [2] * 19
+    async with app.test_app(), app.app_context():
+        calls = [asyncio.create_task(f()) for _ in range(20)]
+        await until(lambda: counter.calls)
+        computes = calls.index(counter.task)  # type: ignore[arg-type]  # not always the first to have looked
+        calls[computes].cancel()
+        await until(lambda: counter.calls == 2)
+        counter.gate.set()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(answers.pop(computes), asyncio.CancelledError)
+        assert answers == [2] * 19
 
 
 async def test_whenever_it_is_cancelled_the_lock_is_given_back(make: Make, config: dict[str, Any]) -> None:
@@ -100,32 +102,36 @@ async def test_if_it_fails_those_who_wait_compute_at_once_and_side_by_side(cache
     @cache.cached(key_prefix="k")
     async def f() -> None:
         running.append(1)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
         raise LookupError(f"number {len(running)}")
 
     started = time.monotonic()
     answers = await asyncio.gather(*(f() for _ in range(20)), return_exceptions=True)
     assert all(isinstance(answer, LookupError) for answer in answers)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 8, "not 20 times half a second"
     assert len(running) == 20
 
 
 async def test_what_is_not_cacheable_is_not_queued_for(simple: Pair) -> None:
     """After the first such answer, calls run side by side from their beginning."""
     app, cache = simple
-    at_once, most = 0, 0
+    at_once, most, everybody = 0, 0, asyncio.Event()
 
     @cache.cached(key_prefix="k", response_filter=lambda value: False)
     async def f() -> int:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
-        await asyncio.sleep(0.01)
+        if most == 10:
+            everybody.set()
+        if first.done():
+            await asyncio.wait_for(everybody.wait(), 30)
         at_once -= 1
         return 1
 
     async with app.app_context():
-        await f()
+        first = asyncio.ensure_future(f())
+        await first
         await asyncio.gather(*(f() for _ in range(10)))
     assert most == 10
 
@@ -162,14 +168,14 @@ async def test_a_crashed_holder_of_the_lock_is_waited_for_no_longer_than_its_lea
         assert await f() == 1
         waited_s = time.monotonic() - started
         least_s = 0.0 if config["CACHE_TYPE"] == "MemcachedCache" else 0.3  # it counts whole seconds of its clock
-        assert least_s < waited_s < 4
+        assert least_s < waited_s < 30
         await backend.aclose()
 
 
 async def test_a_living_holder_keeps_its_lock_past_the_lease(make: Make, redis_url: str, counter: Counter) -> None:
-    """Two processes, here two applications with a cache each, and a computation of three leases: one computes."""
+    """Two processes, here two applications with a cache each, and a computation of two leases: one computes."""
     config: dict[str, Any] = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url}
-    config |= {"CACHE_LOCK_TIMEOUT": 0.3, "REDIS_DEADLINE_S": 5.0}
+    config |= {"CACHE_LOCK_TIMEOUT": 1.5, "REDIS_DEADLINE_S": 5.0}
 
     async def call(app: Quart, cache: Cache) -> int:
         f = cache.cached(key_prefix="k")(counter.__call__)
@@ -179,7 +185,7 @@ async def test_a_living_holder_keeps_its_lock_past_the_lease(make: Make, redis_u
     counter.gate.clear()
     calls = [asyncio.create_task(call(*make(config))) for _ in range(2)]
     await until(lambda: counter.calls)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(3.5)
     counter.gate.set()
     assert await asyncio.gather(*calls) == [1, 1]
 
@@ -232,7 +238,7 @@ def test_a_killed_process_holds_up_the_others_for_one_lease_only(redis_url: str)
         second.stdin.flush()
         assert second.stdout.readline() == "computing\n"
         assert json.loads(second.communicate(timeout=30)[0])["computed"] == 1
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30, "the lease is 2 s, and the computation would have taken 60"
     finally:
         for worker in (first, second):
             if worker is not None:
