@@ -77,6 +77,7 @@ async def test_handlers_are_registered_in_each_way(app: Quart, socketio: SocketI
 
 
 @pytest.mark.parity("socketio", "@on(message, namespace=None)")
+@pytest.mark.parity("socketio", "send(message, json, …)")
 async def test_messages_and_json_are_events_without_a_name(app: Quart, socketio: SocketIO) -> None:
     @socketio.on("message")
     async def message(text: str) -> None:
@@ -147,6 +148,7 @@ async def test_a_connection_may_be_refused(app: Quart, socketio: SocketIO) -> No
 
 
 @pytest.mark.parity("socketio", "@on(message, namespace=None)")
+@pytest.mark.parity("socketio", "SocketIOTestClient")
 async def test_a_disconnection_says_why(app: Quart, socketio: SocketIO) -> None:
     """A ``disconnect`` handler takes the reason, or nothing."""
     seen: list[Any] = []
@@ -337,14 +339,32 @@ async def test_rooms(app: Quart, socketio: SocketIO) -> None:
 
 
 @pytest.mark.parity("socketio", "disconnect(sid, namespace, silent)")
-async def test_a_handler_may_disconnect_its_client(app: Quart, socketio: SocketIO) -> None:
+@pytest.mark.parity("socketio", "join_room, leave_room, close_room, rooms")
+async def test_a_handler_may_disconnect_its_client_and_others(app: Quart, socketio: SocketIO) -> None:
+    """From its namespace, or from the one named; it goes on, and each function takes a client and a namespace."""
+
+    @socketio.on("connect", namespace="/b")
+    def connected() -> None: ...
+
     @socketio.event
     async def leave() -> None:
         await disconnect()
 
-    client = await socketio.test_client(app)
-    await client.emit("leave")
-    assert not client.is_connected()
+    @socketio.event(namespace="/b")
+    async def kick(sid: str) -> list[Any]:
+        await join_room("seat", sid=sid, namespace="/")
+        before = sorted({"seat", sid} & set(rooms(sid, namespace="/")))
+        await leave_room("seat", sid=sid, namespace="/")
+        await disconnect(sid, namespace="/", silent=True)
+        return [before == sorted(["seat", sid]), rooms(sid, namespace="/"), request.namespace]
+
+    first, second = [await socketio.test_client(app) for _ in range(2)]
+    await first.connect("/b")
+    sid = socketio.server.manager.sid_from_eio_sid(second.eio_sid, "/")
+    assert await first.emit("kick", sid, callback=True, namespace="/b") == [True, [], "/b"]
+    assert (second.is_connected(), first.is_connected(), first.is_connected("/b")) == (False, True, True)
+    await first.emit("leave")
+    assert (first.is_connected(), first.is_connected("/b")) == (False, True)
 
 
 @pytest.mark.parity(
@@ -644,6 +664,70 @@ async def test_the_application_s_json(app: Quart) -> None:
     with pytest.raises(TypeError, match="date"):
         await plain.emit("day", datetime.date(2024, 1, 1))
     assert names(other) == []
+
+
+@pytest.mark.parity("socketio", "SocketIOTestClient")
+async def test_what_the_test_client_knows(app: Quart, socketio: SocketIO) -> None:
+    """What has come, by namespace, and what was answered besides."""
+
+    @socketio.on("connect", namespace="/b")
+    async def connected() -> None:
+        await emit("welcome", "b")
+
+    @socketio.event
+    async def ask(*values: int) -> tuple[int, ...]:
+        await emit("asked", len(values))
+        return values
+
+    client = await socketio.test_client(app)
+    await client.connect("/b")
+    assert (client.connected, client.is_connected("/c")) == ({"/": True, "/b": True}, False)
+    assert await client.emit("ask", 1, 2, callback=True) == [1, 2]
+    assert await client.emit("ask", 1, callback=True) == 1
+    assert await client.emit("ask") is None
+    assert client.acks is None
+    assert client.queue[0] == {"name": "welcome", "args": ["b"], "namespace": "/b"}
+    assert names(client) == [("asked", [2]), ("asked", [1]), ("asked", [0])]
+    assert names(client) == []
+    assert names(client, "/b") == [("welcome", ["b"])]
+    assert client.eio_sid in socketio.server.eio.sockets
+
+
+@pytest.mark.parity("socketio", "attributes")
+async def test_what_an_extension_knows(app: Quart) -> None:
+    async def handle() -> None: ...
+
+    def heard(error: Exception) -> None: ...
+
+    socketio = SocketIO(ping_timeout=7)
+    socketio.on_event("x", handle, namespace="/a")
+    socketio.on_error("/a")(heard)
+    socketio.on_error_default(heard)
+    socketio.on_namespace(Namespace("/n"))
+    socketio.init_app(app, path="live")
+    assert app.extensions["socketio"] is socketio
+    assert socketio.handlers == {"/a": {"x": handle}}
+    assert socketio.namespace_handlers.keys() == {"/n"}
+    assert socketio.exception_handlers == {"/a": heard}
+    assert socketio.default_exception_handler is heard
+    assert socketio.server_options == {"ping_timeout": 7, "path": "live"}
+    assert socketio.server.eio.ping_timeout == 7
+    assert app.asgi_app is socketio.sockio_mw
+    assert (socketio.async_mode, SocketIO.reason.PING_TIMEOUT) == ("asgi", "ping timeout")
+
+
+@pytest.mark.parity("socketio", "Namespace(namespace=None)")
+async def test_a_class_may_find_its_handlers_by_a_rule_of_its_own(app: Quart, socketio: SocketIO) -> None:
+    class Loud(Namespace):
+        async def trigger_event(self, event: str | None, *args: Any) -> Any:
+            return await super().trigger_event((event or "").lower(), *args)
+
+        async def on_say(self, text: str) -> str:
+            return text.upper()
+
+    socketio.on_namespace(Loud("/loud"))
+    client = await socketio.test_client(app, namespace="/loud")
+    assert await client.emit("SAY", "hi", callback=True, namespace="/loud") == "HI"
 
 
 @pytest.mark.parity("socketio", "SocketIOTestClient")

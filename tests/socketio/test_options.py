@@ -15,7 +15,7 @@ import pytest
 from socketio import AsyncManager
 
 from decant.quart import Quart
-from decant.socketio import SocketIO
+from decant.socketio import SocketIO, emit
 from tests.socketio.conftest import Connect, make_app
 
 EIO = "?EIO=4&transport=polling"
@@ -132,6 +132,46 @@ async def test_events_one_after_the_other(app: Quart, served: Any, connect: Conn
     assert await client.call("ask", timeout=10) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parity("socketio", "async_handlers, always_connect, namespaces, http_compression, cookie, monitor_clients")
+@pytest.mark.parametrize("always", [True, False])
+async def test_when_a_client_is_told_that_it_is_connected(app: Quart, served: Any, always: bool) -> None:
+    """Once its ``connect`` handler has ended, or before that."""
+    socketio = SocketIO(app, always_connect=always)
+
+    @socketio.on("connect")
+    async def connected() -> None:
+        await emit("welcome")
+
+    url = f"{await served(app)}/socket.io/?EIO=4&transport=websocket"
+    async with aiohttp.ClientSession() as http, http.ws_connect(url) as websocket:
+        await websocket.receive_str()
+        await websocket.send_str("40")
+        told = [(await websocket.receive_str())[:2] for _ in range(2)]
+    assert told == (["40", "42"] if always else ["42", "40"])
+
+
+@pytest.mark.parity("socketio", "ping_interval, ping_timeout, max_http_buffer_size, allow_upgrades, transports")
+async def test_a_message_that_is_too_large_ends_the_connection(app: Quart, served: Any) -> None:
+    """By either transport."""
+    socketio = SocketIO(app, max_http_buffer_size=1000)
+    url = f"{await served(app)}/socket.io/?EIO=4&transport="
+    text = '42["x","' + "x" * 1000 + '"]'
+    async with aiohttp.ClientSession() as http:
+        async with http.ws_connect(f"{url}websocket") as websocket:
+            await websocket.receive_str()
+            await websocket.send_str("40")
+            await websocket.receive_str()
+            await websocket.send_str(text)
+            assert [message async for message in websocket] == []
+        async with http.get(f"{url}polling") as response:
+            sid = json.loads((await response.text())[1:])["sid"]
+        async with http.post(f"{url}polling&sid={sid}", data=text) as response:
+            assert response.status == 400
+    async with asyncio.timeout(10):
+        while socketio.server.clients:
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parity("socketio", "client_manager")
 async def test_a_manager_of_one_s_own(app: Quart) -> None:
     seen: list[str] = []
@@ -177,7 +217,7 @@ def test_the_log_is_printed_where_nobody_has_set_it_up(
 PROGRAM = """
 import sys
 from quart import Quart
-from decant.socketio import SocketIO
+from decant.socketio import SocketIO, emit
 app = Quart("program", root_path="/", instance_path="/instance")
 socketio = SocketIO(app)
 @socketio.event

@@ -40,6 +40,7 @@ async def test_an_event_is_handled_and_answered(
     "socketio", "emit(event, *args, namespace, to/room, include_self, skip_sid, callback, ignore_queue)"
 )
 @pytest.mark.parity("socketio", "emit(event, *args, broadcast, to, include_self, skip_sid)")
+@pytest.mark.parity("socketio", "call(…, timeout)")
 async def test_a_callback_is_called_with_the_client_s_answer(
     app: Quart, socketio: SocketIO, served: Any, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -240,6 +241,17 @@ async def test_a_named_origin_may_connect(app: Quart, served: Any, connect: Conn
     assert (await connect(url, headers={"Origin": "https://friend.example"})).connected
     with pytest.raises(ClientConnectionError):
         await connect(url, headers={"Origin": "https://evil.example"})
+
+
+@pytest.mark.parity("socketio", "cors_allowed_origins, cors_credentials")
+@pytest.mark.parametrize("credentials", [True, False])
+async def test_a_page_may_send_its_cookies(app: Quart, served: Any, credentials: bool) -> None:
+    """Unless it is told otherwise."""
+    SocketIO(app, cors_allowed_origins="https://friend.example", cors_credentials=credentials)
+    url, headers = f"{await served(app)}/socket.io/?EIO=4&transport=polling", {"Origin": "https://friend.example"}
+    async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as response:
+        assert response.headers["Access-Control-Allow-Origin"] == "https://friend.example"
+        assert ("Access-Control-Allow-Credentials" in response.headers) == credentials
 
 
 async def test_what_is_no_event_ends_the_connection(app: Quart, socketio: SocketIO, served: Any) -> None:
