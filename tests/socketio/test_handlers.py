@@ -582,6 +582,23 @@ async def test_background_tasks(app: Quart, socketio: SocketIO) -> None:
     assert sorted(event[1][0][0] for event in names(client)) == ["early", "thread"]
 
 
+@pytest.mark.parity("socketio", "start_background_task(target,*a,**k), sleep(seconds)")
+async def test_background_tasks_start_from_any_thread(app: Quart, socketio: SocketIO) -> None:
+    """In a synchronous handler, served or not; in a thread that belongs to nobody, once the application serves."""
+    seen = asyncio.Queue[str]()
+
+    @socketio.event
+    def start(name: str) -> None:
+        socketio.start_background_task(seen.put, name)
+
+    client = await socketio.test_client(app)
+    await client.emit("start", "not served")
+    assert await asyncio.wait_for(seen.get(), 10) == "not served"
+    async with app.test_app():
+        threading.Thread(target=socketio.start_background_task, args=(seen.put, "a thread")).start()
+        assert await asyncio.wait_for(seen.get(), 10) == "a thread"
+
+
 async def test_endless_background_tasks_end_with_the_application() -> None:
     app = make_app(SOCKETIO_SHUTDOWN_TIMEOUT_S=0.2)
     socketio = SocketIO(app)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from quart import Quart
 
-from ..bridge import bridged, current_threads, detached, wait
+from ..bridge import bridged, can_wait, current_threads, detached, flow, wait
 
 __all__ = ["BackgroundTask", "BackgroundTasks"]
 
@@ -68,7 +68,7 @@ class BackgroundTasks:
     def start(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> BackgroundTask:
         """Start ``target``, async, or sync and then in a thread: now, or when the application serves.
 
-        It may be called on the loop, in a synchronous handler, and before the loop runs.
+        It may be called on the loop, in a synchronous handler or any other thread, and before the loop runs.
         """
 
         async def work() -> Any:
@@ -82,13 +82,18 @@ class BackgroundTasks:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            if self._serving is None:
-                self._waiting.append(task)
-            else:
-                wait(self._start_there(task))
+            self._start_from_outside(task)
         else:
             self._start(task)
         return task
+
+    def _start_from_outside(self, task: BackgroundTask) -> None:
+        if isinstance(flow(), asyncio.Task) and can_wait():  # a thread that a task waits for: on that task's loop
+            wait(self._start_there(task))
+        elif self._serving is not None:
+            self._serving.call_soon_threadsafe(self._start, task)
+        else:
+            self._waiting.append(task)
 
     _serving: asyncio.AbstractEventLoop | None = None
 
