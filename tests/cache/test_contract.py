@@ -62,6 +62,7 @@ async def test_what_cannot_be_encoded_is_refused_at_set_by_its_type(cache: Cache
 
 
 @pytest.mark.parity("caching", "get(key), set(key, value, timeout=None), add, delete(key), clear()")
+@pytest.mark.parity("caching", "RedisSentinelCache")
 async def test_set_add_delete(cache: Cache) -> None:
     assert await cache.get("a") is None
     assert await cache.add("a", 1) is True

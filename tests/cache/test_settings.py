@@ -160,6 +160,22 @@ def test_a_wrong_value_stops_the_start(key: str, value: Any, allowed: str) -> No
     assert allowed in str(caught.value)
 
 
+@pytest.mark.parity("caching", "CACHE_HASH_METHOD (ValueError if not callable)")
+async def test_the_hash_method_makes_the_keys(make: Make) -> None:
+    """Of queries and of memoized calls; a decorator may have its own."""
+    app, cache = make({"CACHE_TYPE": "SimpleCache", "CACHE_HASH_METHOD": hashlib.md5})
+    f, own = (
+        cache.cached(query_string=True)(lambda: 1),
+        cache.cached(query_string=True, hash_method=hashlib.sha1)(lambda: 1),
+    )
+    async with app.app_context():
+        assert len(f.make_cache_key(path="/", query_args="a=1")) == len("view//") + 32
+        assert len(own.make_cache_key(path="/", query_args="a=1")) == len("view//") + 40
+        digests = {method: cache.memoize(hash_method=method)(len) for method in (None, hashlib.md5, hashlib.sha256)}
+        keys = {method: await g.make_cache_key(len, "x") for method, g in digests.items()}
+        assert keys[None] == keys[hashlib.md5] != keys[hashlib.sha256]
+
+
 @pytest.mark.parity("caching", "CACHE_DEFAULT_TIMEOUT int/str/timedelta")
 @pytest.mark.parametrize(("given", "seconds"), [(7, 7), ("7", 7), (dt.timedelta(milliseconds=1), 1), (0, 0), (-1, 0)])
 def test_default_timeout(given: Any, seconds: int) -> None:

@@ -77,6 +77,7 @@ def test_a_full_queue_is_answered_with_503(make_site: Callable[..., Site], kind:
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
+@pytest.mark.parity("executor", "EXECUTOR_MAX_WORKERS")
 async def test_coroutine_functions_are_bounded_too(make_site: Callable[..., Site]) -> None:
     """No more than EXECUTOR_MAX_WORKERS run at once."""
     site, running, most = make_site("decant", EXECUTOR_MAX_WORKERS=3), 0, 0
