@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import signal
 import socket
 import sys
+import weakref
 from typing import Any
 
 import aiohttp
+import flask
 import pytest
 from socketio import AsyncManager
 
@@ -212,6 +215,27 @@ def test_the_log_is_printed_where_nobody_has_set_it_up(
     socketio.server.logger.info("an event")
     socketio.server.eio.logger.info("a packet")
     assert capsys.readouterr().err.endswith("an event\n")
+
+
+async def test_an_extension_does_not_keep_its_applications() -> None:
+    """They are freed as without it: a factory may make one for each test."""
+    socketio, url = SocketIO(), "redis://localhost:1"
+    kept: list[weakref.ref[Any]] = []
+    for app in (make_app(), await asyncio.to_thread(lambda: flask.Flask("legacy"))):
+        socketio.init_app(app, message_queue=url)
+        kept.append(weakref.ref(app))
+    del app
+    app = make_app()
+    socketio.init_app(app, message_queue="")
+    client = await socketio.test_client(app)
+    kept.append(weakref.ref(app))
+    del app, client
+    async with asyncio.timeout(10):
+        while any(each() is not None for each in kept):
+            gc.collect()
+            await asyncio.sleep(0.01)
+    with pytest.raises(RuntimeError, match="init_app"):
+        await socketio.emit("x")
 
 
 PROGRAM = """

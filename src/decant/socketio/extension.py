@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import socketio
 from quart import Quart
@@ -51,7 +51,7 @@ class SocketIO:
     def __init__(self, app: Any = None, **options: Any) -> None:
         self.server_options: dict[str, Any] = options
         self._handlers = Handlers()
-        self._serving: WeakKeyDictionary[Any, Serving] = WeakKeyDictionary()
+        self._made: WeakKeyDictionary[Any, ref[Serving]] = WeakKeyDictionary()  # which the application keeps
         self._writers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._writer: Any = None
         if app is not None or options.get("message_queue"):
@@ -70,9 +70,10 @@ class SocketIO:
             return
         made = options_from(app.config, self.server_options)
         if on_quart(app):
-            self._serving[app] = Serving(app, made, partial(self._dispatch, app))
-            self._serving[app].server.handlers = self._handlers.events
-            self._serving[app].server.namespace_handlers = self._handlers.namespaces
+            serving = Serving(app, made, partial(self._dispatch, app))
+            serving.server.handlers = self._handlers.events
+            serving.server.namespace_handlers = self._handlers.namespaces
+            self._made[app] = ref(serving)
             app.extensions[_NAME] = self
             return
         if self._handlers.events or self._handlers.namespaces:
@@ -88,11 +89,17 @@ class SocketIO:
 
     # -- who serves --------------------------------------------------------------------------------------------
 
+    @property
+    def _serving(self) -> dict[Any, Serving]:
+        """By application."""
+        return {app: serving for app, held in list(self._made.items()) if (serving := held()) is not None}
+
     def _of_app(self) -> Serving | None:
         """That of the current application; without a context, of the only one."""
-        if has_app() and current_app() in self._serving:
-            return self._serving[current_app()]
-        return next(iter(self._serving.values())) if len(self._serving) == 1 else None
+        every = self._serving
+        if has_app() and current_app() in every:
+            return every[current_app()]
+        return next(iter(every.values())) if len(every) == 1 else None
 
     def _served(self) -> Serving:
         serving = self._of_app()

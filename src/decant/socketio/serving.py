@@ -9,6 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any, Final
+from weakref import ref
 
 from quart import Quart
 from socketio.async_manager import AsyncManager
@@ -42,8 +43,9 @@ def make_manager(app: Any, options: Options, *, write_only: bool) -> Any:
     if not options.message_queue:
         return AsyncManager()
     client(app, options.message_queue)  # refuses a wrong URL now
+    held = ref(app) if app is not None else lambda: None  # the extension keeps a writer by its application
     outbox = Outbox(
-        lambda: client(app, options.message_queue),
+        lambda: client(held(), options.message_queue),
         options.channel,
         keep=options.when_away == "keep",
         size=options.outbox_size,
@@ -89,7 +91,8 @@ class Serving:
         self.tasks = BackgroundTasks(app)
         self.middleware = Middleware(self.server, app.asgi_app, options.path)
         app.asgi_app = self.middleware  # type: ignore[method-assign,assignment]
-        _CLIENTS.set_function(lambda: self.server.clients, app=app.name)
+        server = ref(self.server)
+        _CLIENTS.set_function(lambda: found.clients if (found := server()) is not None else 0, app=app.name)
         if isinstance(self.manager, RedisManager):
             readiness("socketio", self._check, critical=False, app=app)
         self._loop: asyncio.AbstractEventLoop | None = None
