@@ -70,6 +70,14 @@ def test_a_wrong_call_is_told_in_one_line(
     assert "--help)" in output
 
 
+def test_a_wrong_call_with_click_8_1() -> None:
+    """As Flask teams have it: it lacks an exception of later versions."""
+    script = "import click; vars(click.exceptions).pop('NoArgsIsHelpError', 0)\n"
+    script += "from decant.cli import main; main(['up', 'here'])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [

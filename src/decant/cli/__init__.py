@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -24,6 +25,8 @@ def decant() -> None:
     """Serve a Quart application, run its jobs, and pour a Flask application into it."""
 
 
+_NoArgsIsHelpError: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # since click 8.2
+
 decant.add_command(up)
 decant.add_command(worker)
 
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 if it worked, 2 if it was called wrongly, 1 if it failed, each told in one line."""
     try:
         status = decant.main(args=arguments, prog_name="decant", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
+    except _NoArgsIsHelpError as error:
         click.echo(error.format_message())
         status = 2
     except click.UsageError as error:
