@@ -286,6 +286,25 @@ async def test_a_slot_around_a_part_of_a_view(limited: Make) -> None:
     assert await (await first).get_data(as_text=True) == "ok"
 
 
+@pytest.mark.parametrize("across_processes", [False, True])
+def test_a_slot_around_a_part_of_a_flask_view(redis_url: str, across_processes: bool) -> None:
+    """with limit.slot("name")."""
+    app = flask.Flask("bounded")
+    app.config.update(RATELIMIT_STORAGE_URI=redis_url, REDIS_DEADLINE_S=5.0)
+    reports = face(Limiter)(lambda: "me", app=app).concurrency(1, across_processes=across_processes)
+
+    @app.get("/")
+    def index() -> str:
+        with reports.slot("report"):
+            try:
+                with reports.slot("report"):
+                    return "two"
+            except ConcurrencyExceeded:
+                return "one"
+
+    assert [app.test_client().get("/").text for _ in range(2)] == ["one", "one"]
+
+
 @contextmanager
 def held(redis_url: str, lease_s: float) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the one slot of ``reports``."""

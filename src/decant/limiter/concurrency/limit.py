@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +29,28 @@ __all__ = ["ConcurrencyLimit"]
 
 _refused: Final = counter("decant_limiter_concurrency_refused_total", "Requests without a slot", ("scope",))
 Release = Callable[[], Any]
+
+
+class Slot:
+    """What is held within ``async with``, or ``with``."""
+
+    def __init__(self, take: Callable[[], Coroutine[Any, Any, Release | None]]) -> None:
+        self._take = take
+        self._release: Release | None = None
+
+    async def __aenter__(self) -> None:
+        self._release = await self._take()
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._release is not None and (pending := self._release()) is not None:
+            await pending
+
+    def __enter__(self) -> None:
+        self._release = wait(self._take())
+
+    def __exit__(self, *error: object) -> None:
+        if self._release is not None and (pending := self._release()) is not None:
+            wait(pending)
 
 
 class ConcurrencyLimit:
@@ -89,27 +110,18 @@ class ConcurrencyLimit:
 
             @wraps(obj)
             def bounded(*args: Any, **kwargs: Any) -> Any:
-                release = wait(self._take(name))
-                try:
+                with self.slot(name):
                     return obj(*args, **kwargs)
-                finally:
-                    if release is not None and (pending := release()) is not None:
-                        wait(pending)
 
         return bounded
 
-    @asynccontextmanager
-    async def slot(self, name: str = "slot") -> AsyncIterator[None]:
-        """Hold a slot within ``async with limit.slot("reports"):``, by itself those of one name.
+    def slot(self, name: str = "slot") -> Slot:
+        """Hold a slot within ``async with limit.slot("reports"):`` (``with`` in synchronous code), by itself those of
+        one name.
 
-        :raises ConcurrencyExceeded: if there is none.
+        :raises ConcurrencyExceeded: on entering, if there is none.
         """
-        release = await self._take(name)
-        try:
-            yield
-        finally:
-            if release is not None and (pending := release()) is not None:
-                await pending
+        return Slot(partial(self._take, name))
 
     def _hook_into(self, obj: Any, name: str) -> None:
         of_quart = isinstance(obj, quart.Quart | quart.Blueprint)
