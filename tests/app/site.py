@@ -35,7 +35,7 @@ class Site:
         return f"http://127.0.0.1:{self.port}"
 
     def get(self, path: str, **headers: str) -> tuple[int, str, dict[str, str]]:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", path, headers=headers)
             response = connection.getresponse()
@@ -47,7 +47,7 @@ class Site:
         """Register; the cookie of the session, and its CSRF token."""
         _, page, headers = self.get("/register")
         form = urlencode({"username": username, "password": password, "csrf_token": _token(page)})
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request(
             "POST",
             "/register",
@@ -98,7 +98,7 @@ def serve_site(settings: dict[str, Any], log: Path) -> Iterator[Site]:
 
 
 def _await_ready(site: Site) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         if site.process.poll() is not None:
             break

@@ -32,7 +32,7 @@ async def watching(
         client.on("clicks", told.put_nowait)
         await client.connect(url, headers={"Cookie": cookie, "Origin": origin or url}, transports=["websocket"])
         try:
-            yield await client.call("watch", list(slugs), timeout=5), told
+            yield await client.call("watch", list(slugs), timeout=20), told
         finally:
             await client.disconnect()
 
@@ -56,7 +56,7 @@ async def on_a_socket(app: Quart) -> AsyncIterator[str]:
 async def total(told: asyncio.Queue[Any], clicks: int) -> dict[str, int]:
     """What is told, until it is so many clicks."""
     counts: dict[str, int] = {}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while sum(counts.values()) < clicks:
             news = await told.get()
             counts[news["slug"]] = counts.get(news["slug"], 0) + news["clicks"]

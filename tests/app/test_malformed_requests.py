@@ -16,7 +16,7 @@ from .conftest import PASSWORD
 from .site import Site, serve_site
 
 WARM_UP, COUNT = 300, 1000  # requests; memory is compared after the one and after the other
-PATIENCE_S = 2.0
+PATIENCE_S = 4.0
 PAGES = (
     "/login",
     "/register",

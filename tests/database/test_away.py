@@ -103,8 +103,8 @@ def caught() -> list[float]:
 
 @pytest.fixture
 async def client(db: SQLAlchemy, make_app: Callable[..., Any], way: Way, caught: list[float]) -> AsyncIterator[Any]:
-    arguments = {"timeout": 1, "command_timeout": 1}
-    app = make_app(db, way.url, SQLALCHEMY_ENGINE_OPTIONS={"connect_args": arguments, "pool_timeout": 3})
+    arguments = {"timeout": 2, "command_timeout": 3}
+    app = make_app(db, way.url, SQLALCHEMY_ENGINE_OPTIONS={"connect_args": arguments, "pool_timeout": 30})
 
     @app.get("/<float:seconds>")
     async def sleep(seconds: float) -> str:
@@ -136,7 +136,7 @@ async def test_away_is_503_with_retry_after_and_the_pool_recovers(client: Any, w
     await way.close()
     started = time.monotonic()
     assert await statuses(client, *["/0.0"] * 10) == [503] * 10
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 15, "sooner than the pool's time-out"
     assert len(caught) == 10
     response = await client.get("/0.0")
     assert response.headers["Retry-After"] == "5"
@@ -161,7 +161,7 @@ async def test_idle_connections_that_were_closed_cost_no_request(client: Any, da
 async def test_a_connection_cut_in_a_query_is_503(client: Any, way: Way) -> None:
     """The query is not repeated: it may have run."""
     await statuses(client, "/0.1", "/0.1")
-    asking = asyncio.create_task(statuses(client, "/0.9", "/0.9"))
+    asking = asyncio.create_task(statuses(client, "/2.5", "/2.5"))
     await asyncio.sleep(0.2)
     await way.cut()
     assert await asking == [503, 503]
@@ -174,9 +174,9 @@ async def test_a_server_that_says_nothing_is_given_up(client: Any, way: Way) -> 
     way.void = True
     started = time.monotonic()
     assert await statuses(client, "/0.0", "/0.0") == [503, 503]
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 9
     way.void = False
-    assert await statuses(client, "/0.0", "/9.0", "/0.0") == [200, 503, 200]
+    assert await statuses(client, "/0.0", "/30.0", "/0.0") == [200, 503, 200]
     assert (await (await client.get("/pool")).get_json())[1] == 0
 
 

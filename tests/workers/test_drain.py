@@ -92,7 +92,7 @@ async def test_killed_at_every_point(app: Quart, redis: Redis, environment: dict
 
         async def run(point: str) -> int:
             worker.stdin.write(f"{point}\n".encode())
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 return int(await worker.stdout.readline())
 
         async with asyncio.timeout(60):
@@ -189,11 +189,11 @@ async def test_a_worker_that_is_killed_now_and_then(
         await counted_more_than(total)
         stopped.set()
         await clicking
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await redis.llen(QUEUE):
                 await asyncio.sleep(0.05)
         worker.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await worker.wait()
     assert await counts(app) == (expected, expected)
 
@@ -275,5 +275,5 @@ async def test_a_large_batch(app: Quart, redis: Redis, monkeypatch: pytest.Monke
     await redis.rpush(QUEUE, "large")
     fields: dict[Any, Any] = {f"{link}:{today}": 2 for link in ids} | {str(link): 2 for link in ids}
     await redis.hset(f"{BATCH}large", mapping=fields)
-    async with app.app_context(), asyncio.timeout(10):
+    async with app.app_context(), asyncio.timeout(30):
         assert await drain(redis) == 10_000
