@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import decant
+from decant import errors
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages(decant.__path__, "decant."))
@@ -29,6 +31,19 @@ def test_every_public_name_is_there(name: str) -> None:
         assert "\nclass " not in source, f"{name} defines classes and has no __all__"
     else:
         assert [attribute for attribute in exported if not hasattr(module, attribute)] == []
+
+
+def _below(kind: type[Exception]) -> set[str]:
+    ours = [child for child in kind.__subclasses__() if child.__module__.startswith("decant.")]
+    return {name for child in ours for name in (child.__name__, *_below(child))}
+
+
+def test_the_tree_of_errors_has_them_all() -> None:
+    """As the docstring of ``decant.errors`` draws it; what is private is nobody's business."""
+    for name in PUBLIC:
+        importlib.import_module(name)
+    drawn = set(re.findall(r"── (\w+)", str(errors.__doc__)))
+    assert drawn == {name for name in _below(errors.DecantError) if not name.startswith("_")}
 
 
 def test_no_module_is_over_400_lines() -> None:

@@ -4,13 +4,18 @@
 
     DecantError
     ├── ConfigError (ValueError)      a configuration value that stops the start
+    │   └── LimiterConfigError        of decant.limiter, which limits' own exception is as well
     ├── MissingExtra (ImportError)    an optional dependency is not installed
     ├── Overloaded                    a bounded queue is full: answer 503
+    │   └── PoolTimeout               of decant.database, and SQLAlchemy's TimeoutError
     ├── Unavailable                   a server that is needed does not answer: answer 503
     │   ├── RedisUnavailable
     │   │   └── RedisOutcomeUnknown   the command was sent and may have run
     │   └── DatabaseUnavailable
+    │       └── ConnectionLost        of decant.database, and SQLAlchemy's OperationalError
     ├── SessionInUse (RuntimeError)   one database session used by two tasks at once
+    ├── LazyLoadError                 of decant.database: a lazy load where SQLALCHEMY_LAZY_LOADS is "raise"
+    ├── WorkerDied                    of decant.executor, and BrokenProcessPool: a process was killed
     ├── EmbeddedError (RuntimeError)  an embedded server cannot be had or started
     └── CommandError                  a command line tool ends with this line, status 1
 """
