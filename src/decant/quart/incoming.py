@@ -38,6 +38,14 @@ class FormDataParser(QuartFormDataParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"stream_factory": for_part, **options})
+        factory, begun = self.stream_factory, list[Any]()
+        self._begun = begun
+
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            begun.append(factory(*args, **kwargs))
+            return begun[-1]
+
+        self.stream_factory = noting
 
     async def parse(
         self, body: Any, mimetype: str, content_length: int | None, options: dict[str, str] | None = None
@@ -45,8 +53,17 @@ class FormDataParser(QuartFormDataParser):
         limit = self.max_form_memory_size
         if mimetype in _URLENCODED and limit is not None and len(await body) > limit:
             raise RequestEntityTooLarge
-        # In the bridge: Python 3.11's wait_for, which calls this, starts a task.
-        return await bridged(super().parse(body, mimetype, content_length, options))
+        whole: set[int] = set()
+        try:
+            # In the bridge: Python 3.11's wait_for, which calls this, starts a task.
+            form, files = await bridged(super().parse(body, mimetype, content_length, options))
+            whole = {id(file.stream) for _, file in files.items(multi=True)}
+            return form, files
+        finally:
+            for file in self._begun:  # the request closes those that it has; these were cut off
+                if id(file) not in whole:
+                    file.close()
+            self._begun.clear()
 
 
 class Request(quart.Request):
