@@ -24,9 +24,15 @@ async def value(result: Any) -> Any:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+async def forever(seen: list[str]) -> None:
+    """Say that somebody waits now, and do not end."""
+    seen.append("waits")
+    await asyncio.Event().wait()
 
 
 @pytest.fixture
@@ -273,7 +279,7 @@ def test_closing_refuses_what_is_queued(run: Run, one: Threads) -> None:
         await until(lambda: one.queued == 1)
         one.close()
         with pytest.raises(Overloaded, match="closed"):
-            await asyncio.wait_for(queued, 5)
+            await asyncio.wait_for(queued, 20)
         gate.set()
         assert await running is True
         assert (one.busy, one.queued) == (0, 0)
@@ -284,10 +290,11 @@ def test_closing_refuses_what_is_queued(run: Run, one: Threads) -> None:
 def test_a_cancelled_thread_is_stopped_in_its_wait(run: Run, one: Threads) -> None:
     """The wait raises CancelledError once; clean-up may wait; the caller waits for all that."""
     seen: list[str] = []
+    one.grace_s = 20
 
     def work() -> None:
         try:
-            wait(asyncio.sleep(60))
+            wait(forever(seen))
         except asyncio.CancelledError:
             seen.append("cancelled")
             raise
@@ -296,11 +303,11 @@ def test_a_cancelled_thread_is_stopped_in_its_wait(run: Run, one: Threads) -> No
 
     async def main() -> None:
         task = asyncio.create_task(one.run(work))
-        await asyncio.sleep(0.02)
+        await until(lambda: seen == ["waits"])
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert seen == ["cancelled", "cleaned up"]
+        assert seen == ["waits", "cancelled", "cleaned up"]
         assert one.busy == 0
 
     run(main())
@@ -309,11 +316,11 @@ def test_a_cancelled_thread_is_stopped_in_its_wait(run: Run, one: Threads) -> No
 def test_a_second_cancellation_does_not_cut_the_clean_up_off(run: Run, one: Threads) -> None:
     """A timeout and then a client that goes away: the thread still has grace_s, and its clean-up may wait."""
     seen: list[str] = []
-    one.grace_s = 5
+    one.grace_s = 20
 
     def work(cleaning: asyncio.Event, go: asyncio.Event) -> None:
         try:
-            wait(asyncio.sleep(60))
+            wait(forever(seen))
         finally:
             cleaning.set()
             wait(go.wait())
@@ -322,8 +329,7 @@ def test_a_second_cancellation_does_not_cut_the_clean_up_off(run: Run, one: Thre
     async def main() -> None:
         cleaning, go = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(one.run(work, cleaning, go))
-        await until(lambda: one.busy == 1)
-        await asyncio.sleep(0.01)
+        await until(lambda: seen == ["waits"])
         task.cancel()
         await until(cleaning.is_set)
         task.cancel()
@@ -331,7 +337,7 @@ def test_a_second_cancellation_does_not_cut_the_clean_up_off(run: Run, one: Thre
         go.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert (seen, one.busy, task.cancelling()) == (["cleaned up"], 0, 2)
+        assert (seen, one.busy, task.cancelling()) == (["waits", "cleaned up"], 0, 2)
 
     run(main())
 
@@ -339,20 +345,21 @@ def test_a_second_cancellation_does_not_cut_the_clean_up_off(run: Run, one: Thre
 def test_a_cancelled_thread_is_stopped_at_its_next_wait(run: Run, one: Threads) -> None:
     """It computes when the cancellation comes: the next wait raises, before anything is awaited."""
     awaited: list[str] = []
-    one.grace_s = 5
+    one.grace_s = 20
+    started = threading.Event()
 
     async def touch() -> None:
         awaited.append("touched")
 
     def work(gate: threading.Event) -> None:
+        started.set()
         gate.wait()
         wait(touch())
 
     async def main() -> None:
         gate = threading.Event()
         task = asyncio.create_task(one.run(work, gate))
-        await until(lambda: one.busy == 1)
-        await asyncio.sleep(0.01)
+        await until(started.is_set)
         task.cancel()
         await asyncio.sleep(0.01)
         gate.set()
@@ -366,7 +373,7 @@ def test_a_cancelled_thread_is_stopped_at_its_next_wait(run: Run, one: Threads) 
 def test_a_cancellation_that_crosses_an_answer_is_not_lost(run: Run, one: Threads) -> None:
     """What the thread waits for ends in the very turn in which the caller is cancelled: its next wait raises."""
     awaited: list[str] = []
-    one.grace_s = 5
+    one.grace_s = 20
 
     async def touch() -> None:
         awaited.append("touched")
@@ -414,7 +421,7 @@ def test_a_nested_callback_is_stopped_too(run: Run, one: Threads) -> None:
 
     def inner() -> None:
         try:
-            wait(asyncio.sleep(60))
+            wait(forever(seen))
         finally:
             seen.append("inner")
 
@@ -431,20 +438,25 @@ def test_a_nested_callback_is_stopped_too(run: Run, one: Threads) -> None:
             seen.append("outer")
 
     async def main() -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.03):
-                await one.run(outer)
+        task = asyncio.create_task(one.run(outer))
+        await until(lambda: seen == ["waits"])
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
         assert one.busy == 0
 
+    one.grace_s = 20
     run(main())
-    assert seen == ["inner", "loop", "outer"]
+    assert seen == ["waits", "inner", "loop", "outer"]
 
 
 def test_a_thread_that_does_not_stop_is_abandoned(run: Run, one: Threads, caplog: pytest.LogCaptureFixture) -> None:
     """After grace_s its caller goes on; each of its later waits raises; it keeps its slot until it ends."""
     outcomes: list[type[BaseException] | None] = []
+    started = threading.Event()
 
     def work(gate: threading.Event) -> None:
+        started.set()
         gate.wait()
         for _ in range(3):
             try:
@@ -456,11 +468,10 @@ def test_a_thread_that_does_not_stop_is_abandoned(run: Run, one: Threads, caplog
     async def main() -> None:
         gate = threading.Event()
         task = asyncio.create_task(one.run(work, gate))
-        await until(lambda: one.busy == 1)
-        await asyncio.sleep(0.01)
+        await until(started.is_set)
         task.cancel()
         with caplog.at_level(logging.WARNING, "decant.bridge"), pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, 20)
         assert one.busy == 1
         gate.set()
         await until(lambda: one.busy == 0)
@@ -560,7 +571,7 @@ def test_a_loop_closed_while_a_thread_waits_ends_the_wait(caplog: pytest.LogCapt
     loop.run_until_complete(main())
     tasks = asyncio.all_tasks(loop)
     loop.close()
-    assert ended.wait(5)
+    assert ended.wait(20)
     pool.close()
     assert errors[0] == "the event loop was closed while a thread waited for it"
     assert "closed" in errors[1]

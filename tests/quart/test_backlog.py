@@ -10,6 +10,7 @@ import pytest
 from decant import Quart
 from decant.errors import ConfigError
 from decant.quart import websocket
+from decant.quart.connections import WebsocketConnection
 from tests.quart.test_sockets import Memory, until, websocket_client
 
 MESSAGE = 32_000
@@ -25,6 +26,10 @@ async def flood(writer: asyncio.StreamWriter, progress: list[int]) -> None:
         writer.write(long_frame(number.to_bytes(4) + bytes(MESSAGE - 4)))
         await writer.drain()
         progress.append(number)
+
+
+def is_full(connection: Any) -> bool:
+    return isinstance(connection, WebsocketConnection) and connection.backlog.unread_bytes >= 256 * 1024
 
 
 async def test_messages_wait_for_their_reader(app: Quart, served: Any) -> None:
@@ -74,12 +79,12 @@ async def test_what_is_not_read_for_too_long_ends_the_websocket(app: Quart, serv
 
     reader, writer, _ = await websocket_client(await served(app))
     flooding = asyncio.create_task(flood(writer, []))
-    await asyncio.sleep(0.1)
+    await until(lambda: seen or any(is_full(connection) for connection in app.connections.open))
     if client == "gone":
         flooding.cancel()
         writer.transport.abort()
     else:
-        assert (await asyncio.wait_for(reader.readexactly(4), 5))[2:] == (1008).to_bytes(2)
+        assert (await asyncio.wait_for(reader.readexactly(4), 20))[2:] == (1008).to_bytes(2)
     await until(lambda: seen)
     await asyncio.gather(flooding, return_exceptions=True)
     writer.close()
@@ -88,7 +93,7 @@ async def test_what_is_not_read_for_too_long_ends_the_websocket(app: Quart, serv
 
 async def test_a_reader_that_keeps_up_is_never_closed(app: Quart, served: Any) -> None:
     """However long it lasts: only what waits counts, and a disconnect is noticed at once."""
-    app.config["WEBSOCKET_UNREAD_TIMEOUT"] = 0.05
+    app.config["WEBSOCKET_UNREAD_TIMEOUT"] = 1
     read: list[int] = []
     ended: list[Any] = []
 
@@ -97,7 +102,7 @@ async def test_a_reader_that_keeps_up_is_never_closed(app: Quart, served: Any) -
         try:
             while True:
                 read.append(len(await websocket.receive()))
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.02)  # all of them take longer than the timeout
         finally:
             ended.append(websocket.close_code)
 

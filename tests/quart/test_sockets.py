@@ -88,8 +88,8 @@ async def test_a_body_past_the_limit_is_refused_without_holding_it(
 
 
 async def until(condition: Any) -> None:
-    """Wait, at most five seconds."""
-    async with asyncio.timeout(5):
+    """Wait, at most twenty seconds."""
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -244,14 +244,14 @@ async def test_a_stream_that_nobody_reads_any_more_is_closed(app: Quart, served:
 
 async def test_a_stream_may_last_longer_than_the_response_timeout(app: Quart, served: Any) -> None:
     """RESPONSE_TIMEOUT bounds each piece of a stream, not the whole (FLASK_COMPAT)."""
-    app.config["RESPONSE_TIMEOUT"] = 0.2
+    app.config["RESPONSE_TIMEOUT"] = 0.5
 
     @app.get("/")
     async def view() -> Any:
         async def pieces() -> Any:
             for _ in range(8):
                 yield b"x"
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.1)
 
         return app.response_class(pieces(), content_type="text/plain")
 
@@ -307,7 +307,7 @@ async def test_a_body_waits_for_its_reader(app: Quart, served: Any) -> None:
         assert not uploading.done()
         go.set()
         assert await uploading == 200
-        assert b"104857600" in await asyncio.wait_for(peer.reader.readuntil(b"104857600"), 5)
+        assert b"104857600" in await asyncio.wait_for(peer.reader.readuntil(b"104857600"), 20)
     await asyncio.to_thread(memory.__exit__)
     assert memory.peak < 20 * 1024 * 1024
 
@@ -353,7 +353,7 @@ async def test_malformed_requests_are_never_a_server_error(app: Quart, served: A
 
     async with Peer.connect(await served(app)) as peer:
         await peer.send(sent)
-        line = await asyncio.wait_for(peer.reader.readline(), 5)
+        line = await asyncio.wait_for(peer.reader.readline(), 20)
         assert not line or int(line.split()[1]) < 500, line
 
 
@@ -370,7 +370,7 @@ async def test_hundreds_of_clients_that_go_away_leave_nothing(app: Quart, served
 
     @app.get("/")
     def view() -> str:
-        wait(asyncio.sleep(5))
+        wait(asyncio.sleep(60))
         return ""
 
     @app.teardown_request
@@ -413,7 +413,7 @@ async def websocket_client(address: tuple[str, int], path: str = "/") -> Any:
             [*lines, "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "", ""]
         ).encode()
     )
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
     return reader, writer, int(head.split()[1])
 
 
@@ -445,7 +445,7 @@ async def test_a_websocket_talks_waits_and_is_torn_down(app: Quart, served: Any)
     reader, writer, status = await websocket_client(await served(app))
     assert status == 101
     writer.write(frame(1, b"hello"))
-    assert (await asyncio.wait_for(reader.readexactly(7), 5))[2:] == b"hello"
+    assert (await asyncio.wait_for(reader.readexactly(7), 20))[2:] == b"hello"
     writer.write(frame(8, (4001).to_bytes(2) + b"bye"))
     await until(lambda: len(seen) == 2)
     writer.close()
