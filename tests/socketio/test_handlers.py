@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import datetime
 import threading
+from functools import partial
 from typing import Any
 
 import flask
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 from quart import current_app, g, request, session
 from quart.sessions import SecureCookieSession, SessionInterface
+from socketio import packet
 from socketio.packet import Packet
 
 from decant import wait
@@ -32,6 +34,7 @@ from decant.socketio import (
     engine_options,
     join_room,
     leave_room,
+    manager,
     rooms,
     send,
 )
@@ -831,3 +834,21 @@ async def test_a_call_needs_a_client_and_ends_in_time(app: Quart, socketio: Sock
     with pytest.raises(TimeoutError, match=f"'{sid}'"):
         await socketio.call("ask", 2, room=sid, timeout=0.01)
     assert names(client) == [("ask", [1]), ("ask", [2])]
+
+
+async def test_a_client_that_never_answers_is_not_remembered_for_ever(
+    app: Quart, socketio: SocketIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its latest callbacks are kept."""
+    monkeypatch.setattr(manager, "_UNANSWERED", 3)
+    client = await socketio.test_client(app)
+    sid = socketio.server.manager.sid_from_eio_sid(client.eio_sid, "/")
+    answers: list[int] = []
+    for number in range(10):
+        await socketio.emit("ask", to=sid, callback=partial(answers.append, number))
+    assert len(socketio.server.manager.callbacks[sid]) == 3 + 1
+    for number in range(1, 11):  # now it does
+        await client._deliver(packet.ACK, [], "/", number)
+    async with app.test_app():  # whose end waits for what was begun
+        ...
+    assert sorted(answers) == [7, 8, 9]

@@ -16,7 +16,7 @@ import redis as redis_py
 from decant.faces import face
 from decant.ops.registry import check_readiness
 from decant.quart import Quart
-from decant.socketio import SocketIO, SocketIOTestClient
+from decant.socketio import SocketIO, SocketIOTestClient, manager
 from tests.socketio.conftest import make_app
 from tests.valkey import Server, running
 
@@ -124,6 +124,19 @@ async def test_the_listener_does_not_wait_for_handlers(start: Start, redis_url: 
     async with asyncio.timeout(15):
         while manager.sid_from_eio_sid(leaver.eio_sid, "/"):
             await asyncio.sleep(0.01)
+
+
+async def test_clients_elsewhere_are_not_remembered_for_ever(
+    start: Start, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that were asked something, only the latest, while an own client's callbacks stay."""
+    monkeypatch.setattr(manager, "_ELSEWHERE", 3)
+    web = await start(redis_url)
+    own = web.socketio.server.manager.sid_from_eio_sid(web.client.eio_sid, "/")
+    for sid in (own, *(f"gone {number}" for number in range(10))):
+        with pytest.raises(TimeoutError):
+            await web.socketio.call("ask", to=sid, timeout=0.001)
+    assert set(web.socketio.server.manager.callbacks) == {own, "gone 7", "gone 8", "gone 9"}
 
 
 @pytest.mark.parity("socketio", "channel")

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from contextvars import Context
+from itertools import islice
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -20,12 +21,14 @@ from ..redis import Redis
 from .engine import end
 from .outbox import Outbox
 
-__all__ = ["RedisManager"]
+__all__ = ["Manager", "RedisManager"]
 
 logger = logging.getLogger("decant.socketio")
 _RETRY_S: Final = (0.1, 1.0)
 _HOSTS: Final = 1_000
 _MISSED_BEATS: Final = 3
+_UNANSWERED: Final = 1_000
+_ELSEWHERE: Final = 10_000
 
 
 class _Deaf(Exception):
@@ -40,7 +43,24 @@ async def _closed(pubsub: Any) -> None:
         logger.debug("Closing a subscription failed: %r", error)
 
 
-class RedisManager(AsyncPubSubManager):  # type: ignore[misc]
+class _Forgetful:
+    """Of the callbacks that a client owes an answer, the oldest is forgotten: it may never answer any."""
+
+    callbacks: dict[Any, dict[int, Any]]
+
+    def _generate_ack_id(self, sid: Any, callback: Any) -> int:
+        number: int = super()._generate_ack_id(sid, callback)  # type: ignore[misc]
+        pending = self.callbacks[sid]
+        if len(pending) > _UNANSWERED + 1:  # the first is python-socketio's counter
+            del pending[next(islice(pending, 1, None))]
+        return number
+
+
+class Manager(_Forgetful, AsyncManager):  # type: ignore[misc]
+    """The clients and rooms of a process that knows no other."""
+
+
+class RedisManager(_Forgetful, AsyncPubSubManager):  # type: ignore[misc]
     """python-socketio's manager over Redis' channels, which says the same on the wire, so that Flask-SocketIO's
     processes take part.
 
@@ -55,6 +75,7 @@ class RedisManager(AsyncPubSubManager):  # type: ignore[misc]
         self.listener: asyncio.Task[None] | None = None
         self._numbers: OrderedDict[str, int] = OrderedDict()
         self._number = 0
+        self._elsewhere: OrderedDict[Any, None] = OrderedDict()  # whose answers would come from other processes
         self._heard_at: float | None = None
         self._trouble = "it has not subscribed yet"
 
@@ -124,6 +145,20 @@ class RedisManager(AsyncPubSubManager):  # type: ignore[misc]
                     yield None
         finally:
             await _closed(pubsub)
+
+    def _generate_ack_id(self, sid: Any, callback: Any) -> int:
+        """As python-socketio's, which keeps what concerns clients of other processes for ever."""
+        number = super()._generate_ack_id(sid, callback)
+        if not self._is_here(sid):
+            self._elsewhere.pop(sid, None)
+            self._elsewhere[sid] = None
+            while len(self._elsewhere) > _ELSEWHERE:
+                oldest, _ = self._elsewhere.popitem(last=False)
+                self.callbacks.pop(oldest, None)
+        return number
+
+    def _is_here(self, sid: Any) -> bool:
+        return any(sid in rooms.get(None, {}) for rooms in self.rooms.values())
 
     def _decoded(self, message: dict[str, Any]) -> dict[str, Any] | None:
         name = message["channel"]

@@ -12,7 +12,6 @@ from typing import Any, Final
 from weakref import ref
 
 from quart import Quart
-from socketio.async_manager import AsyncManager
 from socketio.packet import Packet
 
 from ..errors import Unavailable
@@ -20,7 +19,7 @@ from ..ops.registry import gauge, readiness
 from ..redis import client
 from .asgi import Middleware, same_origin
 from .background import BackgroundTasks
-from .manager import RedisManager
+from .manager import Manager, RedisManager
 from .options import Options
 from .outbox import Outbox
 from .server import Server
@@ -41,7 +40,7 @@ def make_manager(app: Any, options: Options, *, write_only: bool) -> Any:
     if given is not None:
         return given
     if not options.message_queue:
-        return AsyncManager()
+        return Manager()
     client(app, options.message_queue)  # refuses a wrong URL now
     held = ref(app) if app is not None else lambda: None  # the extension keeps a writer by its application
     outbox = Outbox(
