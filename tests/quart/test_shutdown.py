@@ -21,11 +21,12 @@ from tests.serving import Peer
 
 APPLICATION = """
 import asyncio
+import os
 from decant import Quart
 from decant.quart import stream_with_context, websocket
 
 app = Quart(__name__)
-app.config.update(SHUTDOWN_TIMEOUT=0.5)
+app.config.update(SHUTDOWN_TIMEOUT=float(os.environ["SHUTDOWN_TIMEOUT"]))
 
 def log(text):
     print(text, flush=True)
@@ -51,11 +52,13 @@ async def events():
 
 @app.get("/short")
 async def short():
+    log("short begun")
     await asyncio.sleep(0.3)
     return "answered"
 
 @app.get("/hangs")
 async def hangs():
+    log("hangs begun")
     await asyncio.Event().wait()
 
 @app.teardown_request
@@ -84,12 +87,13 @@ async def hypercorn(folder: Path) -> AsyncIterator[Callable[..., Any]]:
     """``await hypercorn(*options)`` starts one as a process; gives it and the address that it listens on."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*options: str) -> Any:
+        async def start(*options: str, shutdown_timeout_s: float) -> Any:
             listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             number = listening.fileno()
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "hypercorn", "--bind", f"fd://{number}", *options, "served:app"),
                 cwd=folder,
+                env={**os.environ, "SHUTDOWN_TIMEOUT": str(shutdown_timeout_s)},
                 pass_fds=[number],
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,
@@ -111,24 +115,26 @@ def kill(process: asyncio.subprocess.Process) -> None:
 async def test_what_is_open_ends_soon_after_the_signal(hypercorn: Any, options: tuple[str, ...]) -> None:
     """A WebSocket, an endless stream and a request that hangs do not hold Hypercorn: hypercorn#308.
 
-    The WebSocket hears 1001 at once, a request that needs a moment is answered, everything is torn down.
+    The WebSocket hears 1001 at once, a request that needs a moment is answered, everything is torn down. Hypercorn's own
+    deadline would come much later.
     """
-    process, address = await hypercorn(*options)
+    process, address = await hypercorn(*options, "--graceful-timeout", "60", shutdown_timeout_s=2)
     async with contextlib.AsyncExitStack() as stack:
         reader, writer, status = await websocket_client(address)
         stack.callback(writer.close)
         assert status == 101
-        assert (await asyncio.wait_for(reader.readexactly(7), 5))[2:] == b"hello"
+        assert (await asyncio.wait_for(reader.readexactly(7), 20))[2:] == b"hello"
         stream, hanging, short = [await stack.enter_async_context(Peer.connect(address)) for _ in range(3)]
         await stream.get("/events")
         assert await stream.status() == 200
         await hanging.get("/hangs")
         await short.get("/short")
-        await asyncio.sleep(0.1)
+        begun = {await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(2)}
+        assert begun == {b"short begun\n", b"hangs begun\n"}
         process.send_signal(signal.SIGTERM)
         assert await short.status() == 200
-        assert (await asyncio.wait_for(reader.readexactly(4), 2))[2:] == (1001).to_bytes(2)
-        output, _ = await asyncio.wait_for(process.communicate(), 4)
+        assert (await asyncio.wait_for(reader.readexactly(4), 20))[2:] == (1001).to_bytes(2)
+        output, _ = await asyncio.wait_for(process.communicate(), 30)
     lines = output.decode().splitlines()
     assert process.returncode == 0
     assert "websocket 1001" in lines
@@ -139,14 +145,14 @@ async def test_what_is_open_ends_soon_after_the_signal(hypercorn: Any, options: 
 
 
 async def test_an_idle_server_stops_at_once(hypercorn: Any) -> None:
-    """Nothing waits for a deadline when nothing is open."""
-    process, address = await hypercorn("-w", "0")
+    """Nothing waits for a deadline, here of a minute, when nothing is open."""
+    process, address = await hypercorn("-w", "0", "--graceful-timeout", "60", shutdown_timeout_s=60)
     async with Peer.connect(address) as peer:
         await peer.get("/short", "Connection: close")
         assert await peer.status() == 200
         await peer.rest()
     process.send_signal(signal.SIGTERM)
-    await asyncio.wait_for(process.communicate(), 2)
+    await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 0
 
 
@@ -174,7 +180,7 @@ async def test_the_lifespan_ends_what_no_socket_told_of(app: Quart) -> None:
     await app.startup()
     serving = asyncio.create_task(app(scope, messages.get, send))
     await until(lambda: sent)
-    await asyncio.wait_for(app.shutdown(), 2)
-    await asyncio.wait_for(asyncio.gather(serving, return_exceptions=True), 2)
+    await asyncio.wait_for(app.shutdown(), 20)
+    await asyncio.wait_for(asyncio.gather(serving, return_exceptions=True), 20)
     assert seen == [1001]
     assert [(m["type"], m.get("code")) for m in sent] == [("websocket.accept", None), ("websocket.close", 1001)]
