@@ -86,6 +86,10 @@ def test_an_import_brings_in_only_what_it_needs(imported: str, never: list[str])
     [
         ("decant.database", "sqlalchemy", "database"),
         ("decant.redis", "redis", "redis"),
+        ("decant.cache", "msgspec", "cache"),
+        ("decant.cache.backends.redis", "redis", "redis"),
+        ("decant.cache.backends.replicated", "redis", "redis"),
+        ("decant.cache.backends.memcached", "aiomcache", "memcached"),
         ("decant.limiter", "limits", "limiter"),
         ("decant.socketio", "socketio", "socketio"),
     ],

@@ -7,17 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 from weakref import WeakKeyDictionary
 
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException
-from redis.exceptions import TimeoutError as RedisTimeoutError
-
-from ...errors import ConfigError, RedisUnavailable
-from ...redis import Breaker
+from ...errors import ConfigError, RedisUnavailable, missing_extra
 from ..utils import Timeout
+
+try:
+    from redis.asyncio.cluster import ClusterNode, RedisCluster
+    from redis.asyncio.retry import Retry
+    from redis.asyncio.sentinel import Sentinel
+    from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError as RedisConnectionError
+    from redis.exceptions import RedisClusterException
+    from redis.exceptions import TimeoutError as RedisTimeoutError
+except ImportError as error:
+    raise missing_extra("decant.cache with Redis", "redis", error) from error
+
+from ...redis import Breaker
 from .redis import Prefix, RedisCommands
 
 __all__ = ["RedisClusterCache", "RedisSentinelCache"]
