@@ -115,8 +115,8 @@ def kill(process: asyncio.subprocess.Process) -> None:
 async def test_what_is_open_ends_soon_after_the_signal(hypercorn: Any, options: tuple[str, ...]) -> None:
     """A WebSocket, an endless stream and a request that hangs do not hold Hypercorn: hypercorn#308.
 
-    The WebSocket hears 1001 at once, a request that needs a moment is answered, everything is torn down. Hypercorn's own
-    deadline would come much later.
+    The WebSocket hears 1001 at once, a request that needs a moment is answered, everything is torn down. Hypercorn's
+    own deadline would come much later.
     """
     process, address = await hypercorn(*options, "--graceful-timeout", "60", shutdown_timeout_s=2)
     async with contextlib.AsyncExitStack() as stack:
