@@ -54,6 +54,6 @@ def make_app(redis_url: str, channel: str) -> Quart:
 if __name__ == "__main__":
     config = Config()
     config.bind = [f"fd://{sys.argv[1]}"]
-    config.graceful_timeout = 3
+    config.graceful_timeout = 30
     config.errorlog = "-"
     asyncio.run(serve(make_app(sys.argv[2], sys.argv[3]), config))  # type: ignore[arg-type]

@@ -218,7 +218,7 @@ async def test_a_restart_of_redis_is_survived(start: Start, server: Server) -> N
     await in_a_thread(server.kill)
     await two.until("degraded")
     for number in range(1, 21):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(5):
             await one.socketio.emit("n", number)
     assert await one.received(21) == list(range(21)), "clients of the own process hear it at once"
     assert (await check_readiness(app=one.app))["socketio"].text
@@ -238,7 +238,7 @@ async def test_a_frozen_redis_is_noticed_and_survived(start: Start, server: Serv
     assert await other.received(1) == ["before"]
     server.freeze()
     await web.until("degraded")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         await web.socketio.emit("n", "kept")
     server.thaw()
     await web.until("ok")
@@ -255,8 +255,14 @@ async def test_a_listener_that_goes_deaf_subscribes_again(start: Start, redis_ur
             mine = [c for c in client.client_list(_type="pubsub") if c["db"] == redis_url.rpartition("/")[2]]
             return sum(client.client_kill_filter(_id=c["id"]) for c in mine)
 
+    def subscribers() -> int:
+        with redis_py.Redis.from_url(redis_url) as client:
+            return int(client.pubsub_numsub(channel)[0][1])
+
     assert await in_a_thread(kill_subscribers) >= 2
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(15):
+        while await in_a_thread(subscribers) < 2:
+            await asyncio.sleep(0.02)
     await web.until("ok")
     await other.until("ok")
     await other.socketio.emit("n", "heard")
