@@ -15,6 +15,8 @@ import quart
 
 from decant.cors import CORS, cross_origin
 from decant.errors import ConfigError
+from decant.faces import face
+from decant.limiter import Limiter
 from tests.serving import serve
 
 from .peers import OURS, Asked, ask, build
@@ -123,6 +125,30 @@ async def test_errors_before_a_decorated_view_carry_its_headers(kind: str) -> No
     app = build(kind, set_up)
     response = await ask(app, ("GET", "/own-rules", {"Origin": A}))
     assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (429, A)
+
+
+@pytest.mark.parametrize("kind", OURS)
+@pytest.mark.parametrize("cors_first", [True, False])
+async def test_a_limiter_counts_no_preflight_request_and_its_429_has_headers(kind: str, cors_first: bool) -> None:
+    """``decant.limiter``, whichever of the two is made first."""
+
+    def set_up(app: Any, cors: Any, cross: Any) -> None:
+        app.config["RATELIMIT_STORAGE_URI"] = "memory://"
+        makers = [
+            lambda: cors(app, origins=A),
+            lambda: (Limiter if isinstance(app, quart.Quart) else face(Limiter))(
+                lambda: "me", app=app, default_limits=["2/day"]
+            ),
+        ]
+        for make in makers if cors_first else reversed(makers):
+            make()
+
+    app = build(kind, set_up)
+    for expected in (200, 200, 429, 429):
+        for _ in range(3):
+            assert (await ask(app, ("OPTIONS", "/", PREFLIGHT))).status_code == 200
+        response = await ask(app, ("POST", "/", {"Origin": A}))
+        assert (response.status_code, response.headers.getlist("Access-Control-Allow-Origin")) == (expected, [A])
 
 
 async def test_on_a_socket_with_bodies_that_are_too_large_and_below_a_mount_path() -> None:
