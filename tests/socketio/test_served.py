@@ -220,6 +220,8 @@ async def test_a_client_s_session_begins_as_the_browser_s(
     assert await client.call("count", timeout=10) == ["ann", 1]
     assert await client.call("count", timeout=10) == ["ann", 2]
     assert await other.call("count", timeout=10) == [None, 1]
+    forged = await connect(url, headers={"Cookie": cookie[:-3] + "abc"})
+    assert await forged.call("count", timeout=10) == [None, 1]
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])

@@ -176,7 +176,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         if goodbyes:
             _, late = await asyncio.wait(goodbyes, timeout=timeout_s / 2)
             if late:
-                logger.warning("%s disconnect handlers were cancelled after %s s", len(late), timeout_s / 2)
+                logger.warning("%s disconnect handlers were cancelled after %.1f s", len(late), timeout_s / 2)
             await asyncio.gather(*map(end, late))
         open_ = set(self.connections.values())
         if open_:
