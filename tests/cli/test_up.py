@@ -30,7 +30,7 @@ def environment(servers: Any) -> dict[str, str]:
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=30) as response:
         text: str = response.read().decode()
     return text
 
@@ -98,7 +98,7 @@ def test_the_projects_hypercorn_toml_is_used(project: Project, start: Start, env
     """And what it does not say, as whether there is an access log, is Hypercorn's default."""
     project.write("hypercorn.toml", "include_server_header = false\nbind = '192.0.2.1:80'\n")
     running = start("up", "--bind", "127.0.0.1:0", **environment)
-    with urllib.request.urlopen(running.url(), timeout=10) as response:
+    with urllib.request.urlopen(running.url(), timeout=30) as response:
         assert "server" not in response.headers
     running.signal(signal.SIGINT)
     assert running.ends() == 0
@@ -284,7 +284,7 @@ def test_a_second_ctrl_c_ends_at_once(project: Project, start: Start, environmen
     time.sleep(0.3)
     assert running.process.poll() is None
     running.signal(signal.SIGINT)
-    assert running.ends(timeout_s=5) == 130
+    assert running.ends(timeout_s=20) == 130
     wait_until(lambda: all(gone(child) for child in children))
 
 
@@ -293,7 +293,7 @@ def test_ctrl_c_during_the_start_stops_it(project: Project, start: Start, enviro
     running = start("up", "--bind", "127.0.0.1:0", **environment)
     running.expect(r"^migrate +\| loading$")
     running.signal(signal.SIGINT)
-    assert running.ends(timeout_s=10) == 0
+    assert running.ends(timeout_s=30) == 0
 
 
 def test_long_and_odd_output_comes_through(project: Project, start: Start, environment: dict[str, str]) -> None:
@@ -328,7 +328,7 @@ def test_a_reader_that_goes_away_stops_it(project: Project, environment: dict[st
     process.stdout.readline()
     process.stdout.close()
     with process.stderr:
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert process.stderr.read() == ""
 
 
@@ -343,7 +343,7 @@ def test_names_are_coloured_on_a_terminal(project: Project, environment: dict[st
         stdout=theirs,
     )
     os.close(theirs)
-    assert process.wait(30) == 1
+    assert process.wait(60) == 1
     output = os.read(ours, 65536)
     os.close(ours)
     assert (b"\033[1mdecant  |\033[0m " in output) == (not no_color)

@@ -105,7 +105,7 @@ def test_a_second_signal_cancels_it_and_the_next_worker_runs_it_again(
     first.signal(signal.SIGINT)
     first.expect("waiting up to 10 s for 1 running jobs")
     first.signal(signal.SIGINT)
-    assert first.ends(timeout_s=10) == 0
+    assert first.ends(timeout_s=30) == 0
     assert "job ends" not in first.output
     second = start("worker", REDIS_URL=servers.redis_url, SECONDS="0")
     second.expect("^job ends$")
@@ -170,6 +170,6 @@ def test_plain_arq_runs_the_same_settings(project: Project, start: Start, server
         env=os.environ | {"REDIS_URL": servers.redis_url},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert "job says hello" in run.stdout + run.stderr

@@ -25,7 +25,7 @@ from decant.embedded.state import State
 from decant.errors import EmbeddedError
 
 KINDS = {"postgresql": postgresql, "valkey": valkey}
-REAPED_WITHIN_S = 15.0
+REAPED_WITHIN_S = 30.0
 USER = """
 import sys, time
 from pathlib import Path
@@ -209,7 +209,7 @@ with valkey(Path(sys.argv[1]), durable=False) as shared:
     time.sleep(0.6)
     shared.check()
 """
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=60)
     assert processes_of(tmp_path) == []
 
 
@@ -231,7 +231,7 @@ def test_a_race_of_processes_starts_one_server(tmp_path: Path) -> None:
     assert len(urls) == 1
     assert len([process for process in processes_of(tmp_path) if "valkey" in process.name()]) == 1
     for process in users:
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         assert process.returncode == 0
     wait_until(lambda: not processes_of(tmp_path))
 
@@ -355,7 +355,7 @@ def test_a_hanging_start_ends_at_its_deadline(tmp_path: Path) -> None:
         begun = time.monotonic()
         with pytest.raises(EmbeddedError, match="did not start in time"), valkey(tmp_path, timeout_s=0.5):
             pass
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 15
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ from decant import embedded
 with embedded.{kind}(Path({str(tmp_path)!r})):
     pass
 """
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert run.returncode == 1
     assert "decant.errors.EmbeddedError" in run.stderr.splitlines()[-1]
     assert "pip install 'quart-decant[embedded]'" in run.stderr.splitlines()[-1]
