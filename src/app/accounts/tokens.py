@@ -33,6 +33,8 @@ async def create(owner: User, name: str) -> tuple[ApiToken, str]:
     """
     errors: dict[str, str] = {}
     checked = check(errors, "name", rules.token_name, name)
+    # One at a time, or several could be the last.
+    await db.session.execute(select(User.id).where(User.id == owner.id).with_for_update(key_share=True))
     count = await db.session.scalar(select(func.count()).select_from(ApiToken).where(ApiToken.owner_id == owner.id))
     if (count or 0) >= MOST_TOKENS:
         errors.setdefault("name", f"You have {MOST_TOKENS} tokens. Revoke one that you no longer use first.")
