@@ -106,7 +106,7 @@ class Flights:
         name, token = _LOCK + key, uuid.uuid4().hex
         try:
             taken = await self._taken(name, token, found)
-        except (Exception, asyncio.CancelledError):
+        except Exception:
             self._begin(self._give_back(name, token))  # it may have been taken all the same
             raise
         if not taken:
@@ -137,7 +137,7 @@ class Flights:
 
     async def _taken(self, name: str, token: str, found: Callable[[], Awaitable[bool]] | None) -> bool:
         wait_s = _FIRST_WAIT_S
-        while not await self._backend.lock(name, token, self._lease_s):
+        while not await self._asked(name, token):
             if found is None:
                 return False
             await asyncio.sleep(wait_s)
@@ -145,6 +145,22 @@ class Flights:
             if await found():
                 return False
         return True
+
+    async def _asked(self, name: str, token: str) -> bool:
+        """Whether we have it. If the caller is cancelled meanwhile, the answer is awaited, and the lock given back."""
+        asking = asyncio.get_running_loop().create_task(
+            self._backend.lock(name, token, self._lease_s), context=detached()
+        )
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            self._begin(self._refused(asking, name, token))
+            raise
+
+    async def _refused(self, asking: asyncio.Task[bool], name: str, token: str) -> None:
+        await asyncio.wait([asking])
+        if not asking.cancelled() and (asking.exception() is not None or asking.result()):
+            await self._give_back(name, token)
 
     async def _renew(self, name: str) -> None:
         while True:
