@@ -390,6 +390,21 @@ with embedded.{kind}(Path({str(tmp_path)!r})):
     assert "pip install 'quart-decant[embedded]'" in run.stderr.splitlines()[-1]
 
 
+def test_windows_is_told_what_to_do() -> None:
+    """There the modules of Unix are missing; what the import needs of the standard library is loaded before."""
+    script = """
+import sys, ctypes, json, platform, subprocess
+from pathlib import Path
+sys.modules.update(fcntl=None, pwd=None)
+sys.platform = "win32"
+from decant.embedded import services
+with services(Path("data")):
+    pass
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert run.stderr.splitlines()[-1].endswith("on Windows: give DATABASE_URL and REDIS_URL")
+
+
 def test_a_data_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 import time
 from pathlib import Path
 
 from ..errors import EmbeddedError
+
+if sys.platform != "win32":  # where servers.server_class says that there are no embedded servers
+    import fcntl
 
 __all__ = ["Lock", "is_locked"]
 
