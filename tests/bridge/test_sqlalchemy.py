@@ -158,19 +158,22 @@ def test_one_connection_is_shared_by_threads_and_tasks_without_stalls(debug_run:
     async def request(engine: AsyncEngine) -> int:
         return view(engine)
 
-    async def main() -> tuple[set[int], float]:
+    async def main() -> tuple[set[int], float, float]:
         pool = Threads(40)
         async with library(database_url, pool_size=1, max_overflow=0, pool_timeout=20) as engine:
+            begun = time.monotonic()
+            for _ in range(80):  # how long this machine takes for them, now
+                await bridged(request(engine))
             started = time.monotonic()
             pids = await asyncio.gather(
                 *(pool.run(view, engine) for _ in range(40)), *(bridged(request(engine)) for _ in range(40))
             )
             pool.close()
-            return set(pids), time.monotonic() - started
+            return set(pids), started - begun, time.monotonic() - started
 
-    pids, seconds = debug_run(main())
+    pids, alone, together = debug_run(main())
     assert len(pids) == 1
-    assert seconds < 5  # every stall of SQLAlchemy's own pool costs a turn of the loop: it takes ten times as long
+    assert together < 5 * alone + 2  # twice as long is usual; with the stalls of SQLAlchemy's own pool, twenty times
 
 
 @pytest.mark.parametrize("where", ["thread", "loop"])
