@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from app.extensions import db
 from app.models import ClickDay, Link, User
@@ -132,6 +132,22 @@ async def test_the_limit_holds_without_redis(make: Any, server: Server, monkeypa
     await pushed(app)
     assert await counted(app, identity) == (30, 30)
     assert await codes_of(app, "abc", 5) == [410] * 5
+
+
+async def test_a_limited_visit_without_redis_is_one_statement(app: Quart, server: Server) -> None:
+    """Besides the look-up: visits of one link queue for its row, so none holds it while it waits for an answer."""
+    await add_link(app, "abc", max_visits=3)
+    await asyncio.to_thread(server.kill)
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: object) -> None:
+        statements.append(statement.split(maxsplit=1)[0])
+
+    async with app.app_context():
+        event.listen(db.engine.sync_engine, "before_cursor_execute", note)
+        assert await codes_of(app, "abc", 1) == [302]
+        event.remove(db.engine.sync_engine, "before_cursor_execute", note)
+    assert statements == ["SELECT", "WITH"]
 
 
 async def test_visits_without_redis_count_when_it_is_back(app: Quart, server: Server) -> None:
