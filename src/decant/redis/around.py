@@ -133,11 +133,14 @@ class _OnLane:
 
     _owner: Redis
     _pool: BlockingConnectionPool
+    _resetting = False
     connection: Any = None
 
     @property
     def connection_pool(self) -> BlockingConnectionPool:
-        if self.connection is None:  # else it goes back to where it came from, even if the client was closed meanwhile
+        # One in use goes back to where it came from, even if the client was closed meanwhile, and also where redis-py
+        # (8) forgets the connection before it gives it back.
+        if self.connection is None and not self._resetting:
             self._pool = self._owner.connection_pool
         return self._pool
 
@@ -175,12 +178,19 @@ class Pipeline(_OnLane, RedisPipeline):  # type: ignore[misc]
     async def reset(self) -> None:
         if self.watching and self.connection is not None and not self.connection.is_connected:
             self.watching = False  # a connection that is gone watches nothing: do not reconnect to say UNWATCH
-        resetting = asyncio.ensure_future(super().reset())  # type: ignore[no-untyped-call]
+        resetting = asyncio.ensure_future(self._reset())
         try:
             await asyncio.shield(resetting)
         except asyncio.CancelledError:  # or the pool would never have the connection back
             await asyncio.wait([resetting], timeout=self._owner.options.deadline_s)
             raise
+
+    async def _reset(self) -> None:
+        self._resetting = True
+        try:
+            await super().reset()  # type: ignore[no-untyped-call]
+        finally:
+            self._resetting = False
 
 
 class PubSub(_OnLane, RedisPubSub):  # type: ignore[misc]
