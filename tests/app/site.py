@@ -73,13 +73,13 @@ def _token(page: str) -> str:
 
 
 @contextmanager
-def serve_site(settings: dict[str, Any], log: Path) -> Iterator[Site]:
-    """Run Hypercorn on a free port until the block ends."""
+def serve_site(settings: dict[str, Any], log: Path, *options: str) -> Iterator[Site]:
+    """Run Hypercorn, with more options, on a free port until the block ends."""
     port = free_port()
     given = {key: str(value) for key, value in settings.items() if key not in ("TESTING", "PROPAGATE_EXCEPTIONS")}
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "app.asgi:app"],
+            [sys.executable, "-m", "hypercorn", *options, "--bind", f"127.0.0.1:{port}", "app.asgi:app"],
             env={**os.environ, **given},
             stdout=stream,
             stderr=stream,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from hypercorn.utils import load_application
 
@@ -35,6 +38,23 @@ def test_without_a_database_one_is_embedded_and_migrated(settings: dict[str, Any
     with serve_site(given, tmp_path / "log") as site:
         assert site.get("/links", Cookie=cookie)[0] == 200
     assert sorted(path.name for path in given["DATA_DIR"].iterdir()) == ["postgresql", "secret_key"]
+
+
+async def test_an_open_page_does_not_hold_up_the_end(settings: dict[str, Any], tmp_path: Path) -> None:
+    """SIGTERM with the settings of ``decant up``: the page's WebSocket is told and closed, long before any deadline."""
+    options = ["--config", "hypercorn.toml", "--graceful-timeout", "60"]
+    async with AsyncExitStack() as stack:
+        serving = serve_site(settings, tmp_path / "log", *options)
+        site = await asyncio.to_thread(serving.__enter__)
+        stack.push_async_callback(asyncio.to_thread, serving.__exit__, None, None, None)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        page = await http.ws_connect(f"{site.url}/socket.io/?EIO=4&transport=websocket")
+        assert (await page.receive_str()).startswith("0{")
+        site.process.terminate()
+        assert await page.receive_str(timeout=30) == "1"
+        assert (await page.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
+        assert await asyncio.to_thread(site.process.wait, 15) == 0
+        assert "Traceback" not in await asyncio.to_thread(site.log.read_text)
 
 
 def test_hypercorn_finds_the_factory(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
