@@ -10,7 +10,7 @@ from app.links import rules
 from app.links.targets import target
 from app.web.forms import Refused
 
-OWN = frozenset({"sho.rt", "127.0.0.1:8000"})
+OWN = frozenset({"sho.rt", "127.0.0.1:8000", "BÜCHERLADEN.example", "not a host"})
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
@@ -77,6 +77,12 @@ def test_addresses_have_one_normal_form(given: str, kept: str) -> None:
         ("http://sho.rt:80/abc", "round in circles"),
         ("http://127.0.0.1:8000/abc", "round in circles"),
         ("https://ｓｈｏ.rt/abc", "round in circles"),
+        ("http://localhost:8000/abc", "round in circles"),
+        ("http://a.localhost:8000/abc", "round in circles"),
+        ("http://[::ffff:127.0.0.1]:8000/abc", "round in circles"),
+        ("http://[::1]:8000/abc", "round in circles"),
+        ("http://0.0.0.0:8000/abc", "round in circles"),
+        ("https://bücherladen.example/abc", "round in circles"),
     ],
 )
 def test_addresses_are_refused_with_a_sentence(given: str, sentence: str) -> None:

@@ -33,8 +33,9 @@ def target(value: str, *, own_hosts: frozenset[str] | set[str]) -> str:
     _refuse_strange_characters(text)
     parts = _split(text)
     host, port = _host(parts), _port(parts)
-    netloc = host if port is None else f"{host}:{port}"
-    if netloc in own_hosts or (port is None and f"{host}:{_DEFAULT_PORTS[parts.scheme]}" in own_hosts):
+    netloc = _netloc(host, port)
+    ours, known = {_own(own_host) for own_host in own_hosts}, _known_as(host)
+    if _netloc(known, port) in ours or (port is None and _netloc(known, _DEFAULT_PORTS[parts.scheme]) in ours):
         raise Refused("This address is one of this site: a short link to it would lead round in circles.")
     path = quote(parts.path, safe=_PATH_SAFE) or "/"
     query = f"?{quote(parts.query, safe=_QUERY_SAFE)}" if parts.query else ""
@@ -43,6 +44,31 @@ def target(value: str, *, own_hosts: frozenset[str] | set[str]) -> str:
     if len(address) > LONGEST_TARGET:
         raise Refused(f"An address may have at most {LONGEST_TARGET} characters; encoded, this one has {len(address)}.")
     return address
+
+
+def _netloc(host: str, port: int | None) -> str:
+    return host if port is None else f"{host}:{port}"
+
+
+def _own(own_host: str) -> str:
+    """In the form in which targets are compared."""
+    try:
+        parts = urlsplit(f"//{own_host}")
+        return _netloc(_known_as(_host(parts)), parts.port)
+    except ValueError:  # Refused is one
+        return own_host
+
+
+def _known_as(host: str) -> str:
+    """The host itself; one name for all of those by which this machine reaches itself."""
+    if host.endswith(".localhost"):
+        return "localhost"
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host
+    address = getattr(address, "ipv4_mapped", None) or address
+    return "localhost" if address.is_loopback or address.is_unspecified else host
 
 
 def _refuse_strange_characters(text: str) -> None:
