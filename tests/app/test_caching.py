@@ -79,6 +79,16 @@ async def test_many_first_visitors_ask_the_database_once(app: Quart) -> None:
     assert len(asked) == 1
 
 
+async def test_counting_that_takes_too_long_is_tried_once_a_minute(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The front page goes without its figures; who comes next does not wait for them again."""
+    monkeypatch.setattr("app.stats.totals._DEADLINE_S", 0)
+    assert await figures(app) == ""
+    monkeypatch.undo()
+    async with statements(app) as asked:
+        assert await figures(app) == ""
+    assert asked == []
+
+
 async def link_id(app: Quart, slug: str) -> int:
     async with app.app_context():
         found = await db.session.scalar(select(Link.id).where(Link.slug == slug))

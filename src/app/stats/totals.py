@@ -29,15 +29,18 @@ class Totals:
 async def totals() -> Totals | None:
     """The figures; None while they are neither cached nor to be had from the database."""
     counted = await _counted()
-    return None if counted is None else Totals(*counted)
+    return Totals(*counted) if counted else None
 
 
 @cache.cached(_KEPT_S, key_prefix="totals")
-async def _counted() -> list[int] | None:  # None is not cached
+async def _counted() -> list[int] | None:
+    """Users and links; ``[]`` if that took too long, which is cached too, so that not everybody waits for it."""
     users = select(func.count()).select_from(User).scalar_subquery()
     links = select(func.count()).select_from(Link).scalar_subquery()
     try:
         async with asyncio.timeout(_DEADLINE_S):
             return list((await db.session.execute(select(users, links))).one())
-    except (TimeoutError, Unavailable):
-        return None
+    except TimeoutError:
+        return []
+    except Unavailable:
+        return None  # is not cached
