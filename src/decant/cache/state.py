@@ -9,6 +9,7 @@ from typing import Any
 from blinker import NamedSignal
 
 from ..context import on_quart
+from ..errors import Unavailable
 from ..faces import called
 from ..ops.registry import counter
 from .backends.reports import FAILED, logger, once_a_minute
@@ -41,7 +42,8 @@ class State:
         if app is not None and app.debug:
             raise error
         if once_a_minute(f"{id(self)} {type(error).__name__}"):
-            logger.error("Exception possibly due to cache backend.", exc_info=error)
+            away = isinstance(error, Unavailable)  # then the traceback, which is always the same, says nothing more
+            logger.error("Exception possibly due to cache backend. %s", error, exc_info=None if away else error)
 
     async def call(self, app: Any, f: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
         """Call a user's function where it belongs: in Quart a synchronous one in a thread."""
