@@ -285,6 +285,21 @@ async def test_what_is_emitted_while_redis_is_away_may_be_dropped(start: Start, 
     assert await two.received(1) == ["after"]
 
 
+async def test_the_first_event_of_a_process_is_kept_too(start: Start, server: Server) -> None:
+    """Who has published nothing yet knows from its heartbeat how many listeners to wait for."""
+    one, two = await start(server.url), await start(server.url)
+    outbox = one.socketio.server.manager.outbox
+    async with asyncio.timeout(20):
+        while outbox._listeners < 2:
+            await asyncio.sleep(0.01)
+    await in_a_thread(server.kill)
+    await one.until("degraded")
+    await two.until("degraded")
+    await one.socketio.emit("n", "first")
+    await in_a_thread(server.start)
+    assert await two.received(1) == ["first"]
+
+
 async def test_what_is_kept_is_bounded(start: Start, server: Server) -> None:
     one, two = await start(server.url, SOCKETIO_OUTBOX_SIZE=10), await start(server.url)
     await one.socketio.emit("n", "before")  # how many listen is known from what was published last

@@ -132,9 +132,11 @@ class RedisManager(_Forgetful, AsyncPubSubManager):  # type: ignore[misc]
             heard_at, beat_at = loop.time(), 0.0
             while True:
                 if loop.time() - beat_at >= self.heartbeat_s:
-                    beat_at = loop.time()
+                    first, beat_at = beat_at == 0.0, loop.time()
                     with suppress(DecantError):  # the silence that follows says it
                         await redis.publish(own, b"beat")
+                        ((_, count),) = await redis.pubsub_numsub(self.channel)
+                        self.outbox.notice(count, all_are_back=not first)
                 message = await pubsub.get_message(timeout=self.heartbeat_s)
                 if message is not None and message["type"] == "message":
                     self._heard_at = heard_at = loop.time()

@@ -35,7 +35,6 @@ class _Line:
         self.items: deque[tuple[str, asyncio.Future[None]]] = deque()
         self.task: asyncio.Task[None] | None = None
         self.away = False
-        self.receivers = 0
         self.wake = asyncio.Event()
 
 
@@ -52,6 +51,11 @@ class Outbox:
         self.redis, self.channel, self.keep, self.size = redis, channel, keep, size
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
         self._logged_at = -_LOG_EVERY_S
+        self._listeners = 0
+
+    def notice(self, listeners: int, *, all_are_back: bool = True) -> None:
+        """How many listen now; if some of them may not have come back yet, it may be more."""
+        self._listeners = listeners if all_are_back else max(listeners, self._listeners)
 
     @property
     def waiting(self) -> int:
@@ -91,7 +95,7 @@ class Outbox:
             try:
                 if line.away:
                     await self._settled(line)
-                line.receivers = await self._publish_batch([message for message, _ in batch])
+                self.notice(await self._publish_batch([message for message, _ in batch]))
             except (RedisUnavailable, Overloaded, OSError) as error:
                 if not self.keep:
                     self._give_up(line, "redis away", str(error))
@@ -121,7 +125,7 @@ class Outbox:
         deadline = loop.time() + _SETTLE_S
         while not line.wake.is_set():
             ((_, count),) = await self.redis().pubsub_numsub(self.channel)
-            if count >= line.receivers or loop.time() >= deadline:
+            if count >= self._listeners or loop.time() >= deadline:
                 return
             await asyncio.sleep(_RETRY_S[0])
 
