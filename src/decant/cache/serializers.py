@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
-import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final, Protocol, runtime_checkable
@@ -18,6 +17,7 @@ import msgspec
 from markupsafe import Markup
 
 from ..errors import ConfigError
+from ..warn import warn
 from .entries import Entry, StoredError, StoredResponse
 
 __all__ = ["MsgpackSerializer", "PickleSerializer", "Serializer", "Unreadable", "serializer_from"]
@@ -181,8 +181,5 @@ def serializer_from(value: Any) -> Serializer:
             "CACHE_SERIALIZER", value, "'msgpack', 'pickle', or a class or instance with dumps and loads is allowed"
         )
     if isinstance(made, PickleSerializer):
-        warnings.warn(
-            "CACHE_SERIALIZER is pickle: whoever can write to the cache's server can run code in this process",
-            stacklevel=4,
-        )
+        warn("CACHE_SERIALIZER is pickle: whoever can write to the cache's server can run code in this process")
     return made

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
 from ..errors import ConfigError
+from ..warn import warn
 from . import backends
 from .backends.base import BaseCache
 from .backends.threaded import ThreadedCache
@@ -152,7 +152,7 @@ def _factory(kind: Any) -> Any:
     if not isinstance(kind, str):
         raise ConfigError("CACHE_TYPE", kind, allowed)
     if kind in _OLD_NAMES:
-        warnings.warn(f"CACHE_TYPE {kind!r} is an old name: use {_OLD_NAMES[kind]!r}", DeprecationWarning, stacklevel=5)
+        warn(f"CACHE_TYPE {kind!r} is an old name: use {_OLD_NAMES[kind]!r}", DeprecationWarning)
         kind = _OLD_NAMES[kind]
     module, _, name = kind.rpartition(".")
     if name in _NOT_OFFERED and module in ("", "flask_caching.backends"):
@@ -175,7 +175,7 @@ def make_backend(app: Any, config: dict[str, Any], serializer: Serializer) -> An
     kind = config["CACHE_TYPE"]
     factory = _factory(kind)
     if factory is backends.NullCache and not config["CACHE_NO_NULL_WARNING"]:
-        warnings.warn("CACHE_TYPE is NullCache: nothing is cached", stacklevel=4)
+        warn("CACHE_TYPE is NullCache: nothing is cached")
     options: dict[str, Any] = {
         "default_timeout": config["CACHE_DEFAULT_TIMEOUT"],
         "ignore_delete_many_errors": bool(config["CACHE_IGNORE_ERRORS"]),
@@ -193,5 +193,5 @@ def make_backend(app: Any, config: dict[str, Any], serializer: Serializer) -> An
     if hasattr(backend, "serializer"):
         backend.serializer = serializer
     elif config["CACHE_SERIALIZER"] is not None:
-        warnings.warn(f"CACHE_SERIALIZER is set but {backend!r} uses none", stacklevel=4)
+        warn(f"CACHE_SERIALIZER is set but {backend!r} uses none")
     return backend

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
 from ..context import current_app, has_app, on_quart
 from ..faces import faced, io_method
+from ..warn import warn
 from . import record_queries
 from .app_setup import set_up
 from .engines import Engines, engine_options, make_engine
@@ -84,11 +84,10 @@ class SQLAlchemy:
 
     def _set_metadata(self, metadata: sa.MetaData, model_class: type[Any]) -> None:
         if declarative_bases(model_class):
-            warnings.warn(
+            warn(
                 "With a declarative base of SQLAlchemy 2 as model_class, the metadata should be an attribute of the"
                 " base. The metadata passed to SQLAlchemy() is ignored.",
                 DeprecationWarning,
-                stacklevel=3,
             )
             return
         metadata.info["bind_key"] = None
@@ -174,7 +173,7 @@ class SQLAlchemy:
 
     def get_engine(self, bind_key: str | None = None, **kwargs: Any) -> AsyncEngine:
         """``engines[bind_key]``; deprecated, as in Flask-SQLAlchemy."""
-        warnings.warn("'get_engine' is deprecated: use 'engine' or 'engines[key]'", DeprecationWarning, stacklevel=2)
+        warn("'get_engine' is deprecated: use 'engine' or 'engines[key]'", DeprecationWarning)
         return self.engines[kwargs.get("bind", bind_key)]
 
     @io_method

@@ -6,7 +6,6 @@ Longer than other modules for the signatures of the constructor and of ``limit``
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +16,7 @@ from limits.aio.strategies import STRATEGIES as LIMITS_STRATEGIES
 
 from ..context import has_app, on_quart
 from ..faces import faced, io_method
+from ..warn import warn
 from .checking import Checks
 from .commands import cli
 from .concurrency import ConcurrencyLimit
@@ -90,11 +90,7 @@ class Limiter:
     ) -> None:
         given = {name: value for name, value in locals().items() if name in Options.__dataclass_fields__}
         if isinstance(first, quart.Quart | flask.Flask):
-            warnings.warn(
-                "Limiter(app, key_func=…) is the old form: write Limiter(key_func, app=app)",
-                DeprecationWarning,
-                stacklevel=2,
-            )
+            warn("Limiter(app, key_func=…) is the old form: write Limiter(key_func, app=app)", DeprecationWarning)
             app = first
         elif first is not None:
             given["key_func"] = first

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
+from ..warn import warn
 from .constants import ConfigVars, HeaderNames
 from .definitions import ApplicationLimit, Limit, MetaLimit, Text, check_policy
 from .errors import LimiterConfigError
@@ -189,17 +189,11 @@ def _storage(options: Options, app: Any) -> Any:
     uri = options.storage_uri or config.get(ConfigVars.STORAGE_URI)
     if uri is None and config.get("RATELIMIT_STORAGE_URL"):
         uri = config["RATELIMIT_STORAGE_URL"]
-        warnings.warn(
-            "RATELIMIT_STORAGE_URL is called RATELIMIT_STORAGE_URI since Flask-Limiter 2.0",
-            DeprecationWarning,
-            stacklevel=5,
-        )
+        warn("RATELIMIT_STORAGE_URL is called RATELIMIT_STORAGE_URI since Flask-Limiter 2.0", DeprecationWarning)
     if uri is None and config.get("REDIS_URL") is None:
-        warnings.warn(
+        warn(
             "Rate limits are counted in this process's memory, each process for itself, as no storage is configured:"
             " set REDIS_URL, or RATELIMIT_STORAGE_URI, which may be 'memory://'.",
-            UserWarning,
-            stacklevel=5,
         )
         uri = "memory://"
     if uri is not None and (not isinstance(uri, str) or "://" not in uri):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from ..errors import ConfigError
+from ..warn import warn
 from .engine_options import ENGINE, TRANSPORTS, checked
 
 __all__ = ["Options", "options_from"]
@@ -87,10 +87,9 @@ def _named(given: Mapping[str, Any]) -> dict[str, Any]:
         values["path"] = resource
     mode = values.pop("async_mode", None)
     if mode not in (None, "asgi"):
-        warnings.warn(
+        warn(
             f"async_mode={mode!r} is of Flask-SocketIO: here it is always 'asgi'. Leave it out.",
             DeprecationWarning,
-            stacklevel=5,
         )
     return values
 

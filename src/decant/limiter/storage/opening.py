@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
@@ -11,6 +10,7 @@ from limits.errors import ConfigurationError
 
 from ...errors import ConfigError
 from ...redis import Options, client, masked
+from ...warn import warn
 from .memory import MemoryStorage
 from .other import OtherStorage
 from .redis import RedisStorage
@@ -55,11 +55,7 @@ def open_storage(app: Any, uri: str | None, options: Mapping[str, Any]) -> Any:
 
 def _redis(app: Any, url: str | None, options: Mapping[str, Any]) -> RedisStorage:
     for name in sorted(options.keys() & _INSTEAD.keys()):
-        warnings.warn(
-            f"RATELIMIT_STORAGE_OPTIONS: {name} is redis-py's, and not used; {_INSTEAD[name]} is what bounds it here",
-            UserWarning,
-            stacklevel=7,
-        )
+        warn(f"RATELIMIT_STORAGE_OPTIONS: {name} is redis-py's, and not used; {_INSTEAD[name]} is what bounds it here")
     unknown = sorted(options.keys() - _CLIENT - _INSTEAD.keys() - {"key_prefix", "implementation", "wrap_exceptions"})
     if unknown:
         allowed = ", ".join(sorted(_CLIENT | {"key_prefix"}))
