@@ -162,7 +162,8 @@ class Engines:
         self._by_loop[loop] = engines
         keeper = (loop, _keep(engines))
         self._keepers.append(keeper)
-        _let_go([known for known in _kept if known[0].is_closed()])
+        # A copy: other threads open engines of their loops meanwhile, and the garbage collector lets go of some.
+        _let_go([known for known in list(_kept) if known[0].is_closed()])
         _kept.add(keeper)
         if asyncio._get_running_loop() is loop:
             _start(keeper)
