@@ -13,7 +13,7 @@ import socketio as client_library
 from blockbuster import BlockBuster
 
 from decant.quart import Quart
-from decant.socketio import SocketIO
+from decant.socketio import SocketIO, SocketIOTestClient
 from decant.testing import Client as HTTPClient  # noqa: F401  it reads files when it is imported
 from tests.serving import serve
 
@@ -40,6 +40,11 @@ def app() -> Quart:
 def channel() -> str:
     """Redis' channels are the server's, whatever its database: a name of this test's own."""
     return f"test-{uuid.uuid4().hex}"
+
+
+def names(client: SocketIOTestClient, namespace: str | None = None) -> list[Any]:
+    """Name and arguments of what a test client has received."""
+    return [(event["name"], event["args"]) for event in client.get_received(namespace)]
 
 
 class Client(client_library.AsyncClient):  # type: ignore[misc]

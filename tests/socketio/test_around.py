@@ -18,19 +18,14 @@ from decant.quart import Quart
 from decant.socketio import (
     Namespace,
     SocketIO,
-    SocketIOTestClient,
     emit,
     engine_options,
 )
-from tests.socketio.conftest import make_app
+from tests.socketio.conftest import make_app, names
 
 pytestmark = pytest.mark.parity(
     "socketio", "test_client(app, namespace, query_string, headers, auth, flask_test_client)"
 )
-
-
-def names(client: SocketIOTestClient, namespace: str | None = None) -> list[Any]:
-    return [(event["name"], event["args"]) for event in client.get_received(namespace)]
 
 
 @pytest.mark.parity("socketio", "manage_session")

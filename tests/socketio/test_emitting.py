@@ -18,7 +18,6 @@ from decant.quart import Quart
 from decant.socketio import (
     CallTimeout,
     SocketIO,
-    SocketIOTestClient,
     call,
     close_room,
     disconnect,
@@ -29,15 +28,11 @@ from decant.socketio import (
     rooms,
     send,
 )
-from tests.socketio.conftest import make_app
+from tests.socketio.conftest import make_app, names
 
 pytestmark = pytest.mark.parity(
     "socketio", "test_client(app, namespace, query_string, headers, auth, flask_test_client)"
 )
-
-
-def names(client: SocketIOTestClient, namespace: str | None = None) -> list[Any]:
-    return [(event["name"], event["args"]) for event in client.get_received(namespace)]
 
 
 @pytest.mark.parity("socketio", "join_room, leave_room, close_room, rooms")

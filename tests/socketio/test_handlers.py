@@ -16,20 +16,16 @@ from decant.socketio import (
     ConnectionRefusedError,  # noqa: A004
     Namespace,
     SocketIO,
-    SocketIOTestClient,
     emit,
     join_room,
     rooms,
     send,
 )
+from tests.socketio.conftest import names
 
 pytestmark = pytest.mark.parity(
     "socketio", "test_client(app, namespace, query_string, headers, auth, flask_test_client)"
 )
-
-
-def names(client: SocketIOTestClient, namespace: str | None = None) -> list[Any]:
-    return [(event["name"], event["args"]) for event in client.get_received(namespace)]
 
 
 @pytest.mark.parity("socketio", "@on(message, namespace=None)")
