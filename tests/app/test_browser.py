@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -28,7 +30,6 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-TARGET = "/static/icons/favicon.svg"
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; DECANT_TEST_CHROMIUM names another"),
@@ -62,6 +63,28 @@ def open_browser(tmp_path: Path) -> Iterator[Any]:
         yield open_context
         for context in opened:
             context.close()
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Where the links lead: a page of another site."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def target() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/page"
+        server.shutdown()
+        thread.join()
 
 
 @contextmanager
@@ -102,17 +125,18 @@ def shorten(page: Page, site: Site, target: str, slug: str) -> None:
     page.wait_for_url(f"**/links/{slug}")
 
 
-def test_a_click_is_seen_in_the_chart(site: Site, open_browser: Any, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_a_click_is_seen_in_the_chart(
+    site: Site, open_browser: Any, settings: dict[str, Any], tmp_path: Path, target: str
+) -> None:
     """Register, shorten, follow: a few seconds later the chart and its table have the click, with no complaint."""
     page = open_browser()
     complaints = watch(page)
     register(page, site)
-    # The target is our own server under another name: nothing is fetched from elsewhere.
-    shorten(page, site, f"http://localhost:{site.port}{TARGET}", "mine")
+    shorten(page, site, target, "mine")
     assert page.locator("#chart .u-over").count() == 1
     assert "Nobody has followed it" in (page.locator("details.figures").text_content() or "")
     page.get_by_role("link", name=f"{site.url}/mine").click()
-    page.wait_for_url(f"http://localhost:{site.port}{TARGET}")
+    page.wait_for_url(target)
     with worker(settings, tmp_path / "worker"):
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -142,14 +166,14 @@ def test_a_click_is_seen_in_the_chart(site: Site, open_browser: Any, settings: d
 
 
 def test_a_click_is_seen_at_once_in_another_process(
-    site: Site, open_browser: Any, settings: dict[str, Any], tmp_path: Path
+    site: Site, open_browser: Any, settings: dict[str, Any], tmp_path: Path, target: str
 ) -> None:
     """Two web processes, two browsers: within a second after a click in one, the other's pages show it."""
     with serve_site(settings, tmp_path / "other") as other:
         watcher = open_browser()
         complaints = watch(watcher)
         register(watcher, other)
-        shorten(watcher, other, f"http://localhost:{site.port}{TARGET}", "mine")
+        shorten(watcher, other, target, "mine")
         visits = watcher.locator("dl.facts dd [data-live]").first
         assert visits.inner_text() == "0"
         watcher.wait_for_selector("html[data-watching]")
