@@ -9,6 +9,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
 from decant.cache import Cache
+from decant.cdn import CDN
 from decant.database import SQLAlchemy
 from decant.database.migrate import Migrate
 from decant.executor import Executor
@@ -16,7 +17,7 @@ from decant.limiter import Limiter
 from decant.limiter.util import get_remote_address
 from decant.socketio import SocketIO
 
-__all__ = ["Model", "cache", "cpu", "db", "limiter", "link_tag", "migrations", "socketio"]
+__all__ = ["Model", "cache", "cdn", "cpu", "db", "limiter", "link_tag", "migrations", "socketio"]
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -47,6 +48,8 @@ limiter = Limiter(
 )
 
 socketio = SocketIO(transports=["websocket"])  # polling would need a proxy that sends each client to one process
+
+cdn = CDN()
 
 cpu = Executor(name="cpu")
 """Processes for what would keep a core, and so the event loop, busy."""

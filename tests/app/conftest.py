@@ -64,6 +64,7 @@ def settings(app_database_url: str, redis_url: str) -> dict[str, Any]:
         "ARGON2_MEMORY_COST_KIB": 64,
         "TESTING": True,
         "PROPAGATE_EXCEPTIONS": False,
+        "CDN_COMPRESS": False,  # it takes a second, at each start
     }
 
 

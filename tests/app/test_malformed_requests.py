@@ -117,7 +117,7 @@ PATHS = (
     b"*",
     b"/account/tokens/" + b"9" * 40 + b"/revoke",
     b"/\x80",
-    b"/static/css/site.css?v=%ff",
+    b"/static/css/site.css?t=%ff",
     b"/?" + b"a=b&" * 3000,
     b"no-slash",
     b"/a b",

@@ -239,11 +239,11 @@ async def test_static_files_may_be_kept_for_ever_by_their_hash(app: Quart) -> No
     """Addresses in pages carry the file's hash and are immutable; a plain or an outdated one is not."""
     client = app.test_client()
     page = await (await client.get("/")).get_data(as_text=True)
-    path = re.search(r'href="(/static/css/site\.css\?v=[0-9a-f]+)"', page)
+    path = re.search(r'href="(/static/css/site\.css\?t=[0-9a-f]+)"', page)
     assert path is not None
     hashed = await client.get(path[1])
     assert "immutable" in hashed.headers["Cache-Control"]
-    for other in ("/static/css/site.css", "/static/css/site.css?v=0"):
+    for other in ("/static/css/site.css", "/static/css/site.css?t=0"):
         assert (await client.get(other)).headers["Cache-Control"] == "public, max-age=300"
     again = await client.get(path[1], headers={"If-None-Match": hashed.headers["ETag"]})
     assert again.status_code == 304
@@ -251,6 +251,18 @@ async def test_static_files_may_be_kept_for_ever_by_their_hash(app: Quart) -> No
     assert "Set-Cookie" not in hashed.headers
     assert (await client.get("/static/../config.py")).status_code == 404
     assert (await client.get("/static/%2e%2e/config.py")).status_code == 404
+
+
+async def test_static_files_are_compressed_when_the_application_starts(make: Make) -> None:
+    """Scripts and styles go out with brotli or gzip, with the headers of every response of ours."""
+    client = (await make(CDN_COMPRESS=True)).test_client()
+    for encoding in ("br", "gzip"):
+        response = await client.get("/static/css/site.css", headers={"Accept-Encoding": encoding})
+        assert response.headers["Content-Encoding"] == encoding
+        assert response.headers["Vary"] == "Accept-Encoding"
+        assert "Content-Security-Policy" in response.headers
+    plain = await client.get("/static/css/site.css")
+    assert "Content-Encoding" not in plain.headers
 
 
 async def test_pages_are_nobody_elses(ada: Person) -> None:
