@@ -116,4 +116,4 @@ async def test_pages_say_which_figures_are_live(ada: Person) -> None:
     for path in ("/links", "/links/mine"):
         page = await (await ada.get(path)).get_data(as_text=True)
         assert 'data-live="mine" data-count="0">0<' in page
-        assert "/static/vendor/socket.io/socket.io.min.js?v=" in page
+        assert "/static/vendor/socket.io/socket.io.min.js?t=" in page
