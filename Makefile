@@ -11,7 +11,7 @@ find_python = $(shell for p in $(CANDIDATES); do \
 PYTHON ?= $(or $(call find_python,13),$(call find_python,99))
 UV = $(or $(shell command -v uv 2>/dev/null),$(wildcard $(BIN)/uv))
 INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
-COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+COMPILE = $(or $(UV),$(BIN)/uv) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links $(ARGS)
 # What a target passes on: make run ARGS='--bind 127.0.0.1:9000', make test ARGS='-k worker -x'
 ARGS ?=
