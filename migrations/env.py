@@ -6,5 +6,6 @@
 from __future__ import annotations
 
 from decant.database.migrate import run_migrations
+from decant.tasks.ledger.tables import metadata as ledger
 
-run_migrations()
+run_migrations(ledger)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .digests import Digest
 from .links import Link, Tag, link_tags
 from .stats import ClickDay, DrainedBatch
 from .users import ApiToken, User
 
-__all__ = ["ApiToken", "ClickDay", "DrainedBatch", "Link", "Tag", "User", "link_tags"]
+__all__ = ["ApiToken", "ClickDay", "Digest", "DrainedBatch", "Link", "Tag", "User", "link_tags"]

@@ -61,6 +61,12 @@ class Link(Model):
     visits: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     """Clicks that have been drained into the database; those of the last seconds are still in Redis."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    preview_title: Mapped[str | None] = mapped_column(String(200))
+    preview_description: Mapped[str | None] = mapped_column(String(500))
+    preview_problem: Mapped[str | None] = mapped_column(String(200))
+    """Why the target's page has no preview: a sentence for the owner."""
+    preview_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When the target was last looked at, with or without success."""
     search: Mapped[Any] = deferred(mapped_column(TSVECTOR, Computed(_SEARCHED, persisted=True)))
 
     tags: Mapped[list[Tag]] = relationship(secondary=link_tags, order_by="Tag.name", passive_deletes=True)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, LargeBinary, String, func
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    String,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..extensions import Model
@@ -16,6 +27,10 @@ class User(Model):
     """Somebody who owns links. ``username`` is lower case."""
 
     __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint("digest IN ('off', 'daily', 'weekly')", name="digest_known"),
+        Index("ix_users_digest_id", "digest", "id", postgresql_where=text("digest <> 'off'")),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     username: Mapped[str] = mapped_column(String(32), unique=True)
@@ -24,6 +39,11 @@ class User(Model):
     session_epoch: Mapped[int] = mapped_column(default=0, server_default="0")
     """Raised to end every session of the user: a cookie holds the epoch in which it was made."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    email: Mapped[str | None] = mapped_column(String(254))
+    email_confirmed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When a link in a mail to ``email`` was followed; nothing else is sent to it before."""
+    digest: Mapped[str] = mapped_column(String(8), default="off", server_default="off")
+    """How often a summary is mailed: ``off``, ``daily`` or ``weekly``."""
 
 
 class ApiToken(Model):
