@@ -159,7 +159,7 @@ def _meant(wanted: Any, sender: Any) -> bool:
 
 
 before_task_publish: Final = Signal(
-    "before_task_publish", ("body", "exchange", "routing_key", "headers", "properties", "declare", "retry_policy")
+    "before_task_publish", "body exchange routing_key headers properties declare retry_policy"
 )
 after_task_publish: Final = Signal("after_task_publish", "body exchange routing_key headers")
 task_received: Final = Signal("task_received", "request")
@@ -168,9 +168,7 @@ task_postrun: Final = Signal("task_postrun", "task_id task args kwargs retval st
 task_success: Final = Signal("task_success", "result")
 task_retry: Final = Signal("task_retry", "request reason einfo")
 task_failure: Final = Signal("task_failure", "task_id exception args kwargs traceback einfo")
-task_internal_error: Final = Signal(
-    "task_internal_error", ("task_id", "args", "kwargs", "request", "exception", "traceback", "einfo")
-)
+task_internal_error: Final = Signal("task_internal_error", "task_id args kwargs request exception traceback einfo")
 task_revoked: Final = Signal("task_revoked", "request terminated signum expired")
 task_rejected: Final = Signal("task_rejected", "message exc")
 task_unknown: Final = Signal("task_unknown", "message exc name id")
@@ -186,8 +184,6 @@ worker_before_create_process: Final = Signal("worker_before_create_process")
 heartbeat_sent: Final = Signal("heartbeat_sent")
 setup_logging: Final = Signal("setup_logging", "loglevel logfile format colorize")
 after_setup_logger: Final = Signal("after_setup_logger", "logger loglevel logfile format colorize")
-after_setup_task_logger: Final = Signal(
-    "after_setup_task_logger", ("logger", "loglevel", "logfile", "format", "colorize")
-)
+after_setup_task_logger: Final = Signal("after_setup_task_logger", "logger loglevel logfile format colorize")
 beat_init: Final = Signal("beat_init")
 beat_embedded_init: Final = Signal("beat_embedded_init")
