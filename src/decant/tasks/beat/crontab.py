@@ -117,6 +117,15 @@ class crontab(BaseSchedule):
                         yield day
         raise OverflowError(f"{self!r} has no tick within {_YEARS - 1} years of {begin}")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, crontab) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.minute, self.hour, self.day_of_month, self.month_of_year, self.day_of_week, self.tz
+
     def __repr__(self) -> str:
         named = zip(_FIELDS, self._given, strict=True)
         words = [f"{name}={value!r}" for name, value in named if value != "*"]
@@ -140,7 +149,7 @@ _RANGES: Final = {
 
 
 def _listed(value: object) -> Any:
-    if value is None or not isinstance(value, Iterable):
+    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
         return value
     numbers = list(value)
     return sorted(numbers) if all(type(number) is int for number in numbers) else numbers
@@ -177,7 +186,7 @@ def _part(key: str, value: str, part: str, low: int, high: int, names: tuple[str
 
 
 def _number(key: str, value: str, text: str, low: int, high: int, names: tuple[str, ...]) -> int:
-    if text.isdecimal() and low <= int(text[:9]) <= high:
+    if text.isdecimal() and len(text) < 9 and low <= int(text) <= high:
         return int(text)
     word = text.lower()
     if len(word) >= 3:

@@ -92,11 +92,11 @@ def entry_from(
 
     :raises ConfigError: if the schedule or another part is wrong.
     """
-    own = {key: opts.pop(key) for key in ("relative", "catch_up") if key in opts}
-    signature = sig if isinstance(sig, Mapping) else {"task": getattr(sig, "name", sig)}
+    own: dict[str, Any] = {key: opts.pop(key) for key in ("relative", "catch_up") if key in opts}
+    signature: Mapping[str, Any] = sig if isinstance(sig, Mapping) else {"task": getattr(sig, "name", sig)}
     if signature.get("immutable"):
         args, kwargs = (), None
-    entry = {
+    entry: dict[str, Any] = {
         "task": signature.get("task"),
         "schedule": schedule,
         "args": (*args, *(signature.get("args") or ())),

@@ -111,12 +111,14 @@ def first_instant(wall: datetime, zone: tzinfo) -> datetime:
 
 
 def _interval(value: object) -> timedelta:
-    allowed = "seconds from 0.1 to a hundred years, or such a timedelta, are allowed"
-    try:
-        given = value if isinstance(value, timedelta) else timedelta(seconds=float(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        raise ConfigError("schedule(run_every)", value, allowed) from None
-    if isinstance(value, bool) or not SHORTEST <= given <= LONGEST:
+    given: object = value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            given = timedelta(seconds=value)
+        except (ValueError, OverflowError):
+            given = None
+    if not isinstance(given, timedelta) or not SHORTEST <= given <= LONGEST:
+        allowed = "seconds from 0.1 to a hundred years, or such a timedelta, are allowed"
         raise ConfigError("schedule(run_every)", value, allowed)
     return given
 
