@@ -87,7 +87,7 @@ class schedule(BaseSchedule):
         return local.astimezone(UTC)
 
     def __repr__(self) -> str:
-        return f"schedule({self.seconds:g}{', relative=True' if self.relative else ''})"
+        return f"schedule({str(self.seconds).removesuffix('.0')}{', relative=True' if self.relative else ''})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.run_every, self.relative)
