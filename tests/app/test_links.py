@@ -58,7 +58,7 @@ async def test_a_made_up_slug_that_is_taken_is_made_up_again(
 ) -> None:
     """A collision is not seen by anybody."""
     slugs = iter(["aaaaaaa", "aaaaaaa", "bbbbbbb"])
-    monkeypatch.setattr("app.links.service._new_slug", lambda: next(slugs))
+    monkeypatch.setattr("app.links.service.new_slug", lambda: next(slugs))
     assert (await ada.link(tags="one, two")).headers["Location"] == "/links/aaaaaaa"
     assert (await ada.link(tags="two, three")).headers["Location"] == "/links/bbbbbbb"
     assert [f">{name}<" in await text_of(await ada.get("/links")) for name in ("one", "two", "three")] == [True] * 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -34,15 +34,19 @@ def own_hosts() -> set[str]:
     return {urlsplit(origin).netloc for origin in own_origins()}
 
 
-def parse(fields: Mapping[str, str], *, editing: Link | None = None) -> LinkInput:
+def parse(
+    fields: Mapping[str, str], *, editing: Link | None = None, hosts: Collection[str] | None = None
+) -> LinkInput:
     """Check ``target slug title expires_at timezone max_visits tags``, all strings, as a form sends them.
 
-    An edited link keeps its slug, and may keep an expiry that has passed.
+    An edited link keeps its slug, and may keep an expiry that has passed. ``hosts`` are this site's own, for who has
+    no request from which :func:`own_hosts` could tell.
 
     :raises Invalid: with a sentence for each field that is wrong.
     """
     errors: dict[str, str] = {}
-    target = check(errors, "target", targets.target, fields.get("target", ""), own_hosts=own_hosts())
+    own = own_hosts() if hosts is None else set(hosts)
+    target = check(errors, "target", targets.target, fields.get("target", ""), own_hosts=own)
     slug = None
     if editing is None:
         reserved = current_app.extensions["reserved_slugs"]

@@ -19,7 +19,7 @@ from ..stats.days import forget_clicks
 from ..web.forms import Invalid
 from .forms import LinkInput
 
-__all__ = ["PAGE_SIZE", "Page", "SlugTaken", "create", "delete", "find", "search", "tags_of", "update"]
+__all__ = ["PAGE_SIZE", "Page", "SlugTaken", "create", "delete", "find", "new_slug", "search", "tags_of", "update"]
 
 PAGE_SIZE = 20
 _ALPHABET = string.ascii_letters + string.digits
@@ -43,7 +43,8 @@ class Page:
     older: int | None
 
 
-def _new_slug() -> str:
+def new_slug() -> str:
+    """A made-up one, which may be taken."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(_SLUG_LENGTH))
 
 
@@ -67,7 +68,7 @@ async def create(owner: User, data: LinkInput) -> Link:
     for _ in range(_ATTEMPTS):
         link = Link(
             owner_id=owner.id,
-            slug=data.slug or _new_slug(),
+            slug=data.slug or new_slug(),
             target=data.target,
             title=data.title,
             expires_at=data.expires_at,

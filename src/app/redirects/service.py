@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,25 +130,28 @@ class Redirects:
         return Answer("found", row.target, row.id)
 
     @asynccontextmanager
-    async def changing(self, slug: str) -> AsyncIterator[None]:
-        """Around the commit of a transaction that makes, changes or deletes a link: afterwards nothing cached is used.
+    async def changing(self, *slugs: str) -> AsyncIterator[None]:
+        """Around the commit of a transaction that makes, changes or deletes links: afterwards nothing cached is used.
 
         If Redis is away it is told later, by this process, at the latest when the cached link's time is over.
         """
         try:
             yield
         finally:  # also if the client has gone: the commit may have happened
-            task = asyncio.get_running_loop().create_task(self._forget(slug))
+            task = asyncio.get_running_loop().create_task(self._forget(slugs))
             self._forgetting.add(task)
             task.add_done_callback(self._forgetting.discard)
             await asyncio.shield(task)
 
-    async def _forget(self, slug: str) -> None:
+    async def _forget(self, slugs: Sequence[str]) -> None:
+        if not slugs:
+            return
         try:
-            await self._redis.delete(*keys_of(slug))
+            await self._redis.delete(*(key for slug in slugs for key in keys_of(slug)))
         except AWAY as error:
-            logger.warning("Redis cannot be told yet that a link has changed", slug=slug, error=str(error))
-            self.outbox.forget(slug)
+            logger.warning("Redis cannot be told yet that links have changed", slugs=len(slugs), error=str(error))
+            for slug in slugs:
+                self.outbox.forget(slug)
 
     async def aclose(self) -> None:
         """End what is under way, and try to be rid of what waits."""
@@ -167,7 +170,7 @@ def _told(fetched: _Fetched) -> list[Any]:
     return [fetched.epoch, _KNOWN_S, row.id, row.target, expires_ms, limit, row.visits, *row.counted]
 
 
-def changing(slug: str) -> AbstractAsyncContextManager[None]:
+def changing(*slugs: str) -> AbstractAsyncContextManager[None]:
     """:meth:`Redirects.changing` of the current application."""
     redirects: Redirects = current_app().extensions["redirects"]
-    return redirects.changing(slug)
+    return redirects.changing(*slugs)

@@ -1,0 +1,1 @@
+"""Links from CSV files, by a background job; links as a CSV file, streamed."""
