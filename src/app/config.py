@@ -101,6 +101,12 @@ class Settings(BaseSettings):
     """Bring the database's schema up to date before serving. Not set: only the embedded one."""
     MAX_CONTENT_LENGTH: int = Field(1024 * 1024, ge=1024)
     """Bytes that a request's body may have; more is answered with 413."""
+    IMPORT_MAX_MB: int = Field(25, ge=1, le=1000)
+    """Megabytes that a file of links may have; requests that bring none keep to MAX_CONTENT_LENGTH."""
+    IMPORT_MAX_ROWS: int = Field(100_000, ge=1, le=10_000_000)
+    """Rows that a file of links may have."""
+    IMPORT_KEEP_DAYS: int = Field(30, ge=1, le=3650)
+    """How long an import that has ended is listed, and its refused rows can be had."""
     ARGON2_TIME_COST: int = Field(2, ge=1, le=100)
     """Passes over the memory when a password is hashed; a log-in rehashes what was hashed otherwise."""
     ARGON2_MEMORY_COST_KIB: int = Field(19_456, ge=64, le=4_194_304)
@@ -117,6 +123,8 @@ class Settings(BaseSettings):
     """Registrations that are sent from one address."""
     RATE_LINKS: Rate = "60 per minute; 2000 per day"
     """Links that a user makes."""
+    RATE_IMPORTS: Rate = "20 per hour"
+    """Files of links that a user imports."""
     RATE_API: Rate = "600 per minute"
     """Requests to the API with one token, or by one user in our own pages."""
     RATE_API_REFUSED: Rate = "60 per minute"
