@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from .finishing import Finished
+from .ledger import Ledger
+from .rows import Record
+from .sweeping import Swept
+
+__all__ = ["Finished", "Ledger", "Record", "Swept"]

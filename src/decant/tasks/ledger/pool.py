@@ -1,0 +1,226 @@
+"""The ledger's own connections: a small asyncpg pool per event loop, and one exception for a database that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from contextvars import Context
+from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
+
+import asyncpg
+from sqlalchemy.engine import URL, make_url
+
+from ...errors import DatabaseUnavailable
+
+__all__ = ["Pool", "is_away"]
+
+T = TypeVar("T")
+logger = logging.getLogger("decant.tasks")
+_CONNECT_TIMEOUT_S: Final = 5.0
+_CLOSE_TIMEOUT_S: Final = 5.0
+_IDLE_S: Final = 60.0
+_AWAY: Final = ("08", "53300", "57P")  # SQLSTATEs: connection errors, too many of them, shutting down or starting
+# Every statement here finds its rows by an index. The planner must not prefer a scan because the table was empty when
+# the statement was prepared: it may hold a million rows before it is analyzed for the first time.
+_PLANNER: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+_NOT_ASYNCPGS: Final = {
+    "async_creator_fn",
+    "async_fallback",
+    "client_encoding",
+    "prepared_statement_cache_size",
+    "prepared_statement_name_func",
+}
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an exception of asyncpg means that the database refuses connections, dropped one, or does not answer."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate).startswith(_AWAY)
+    if isinstance(error, asyncpg.InterfaceError):
+        return "clos" in str(error) and not isinstance(error, ValueError)  # closed, or closing
+    return isinstance(error, OSError | TimeoutError)
+
+
+def _dsn(url: URL) -> tuple[str, float]:
+    """A URL of SQLAlchemy's as libpq's, and the seconds that connecting may take."""
+    query = {key: value for key, value in url.query.items() if key not in _NOT_ASYNCPGS}
+    timeout_s = float(str(query.pop("connect_timeout", _CONNECT_TIMEOUT_S)))
+    if "ssl" in query:
+        query.setdefault(
+            "sslmode", {"true": "require", "false": "disable"}.get(str(query["ssl"]).lower(), query["ssl"])
+        )
+        del query["ssl"]
+    plain = url.set(drivername="postgresql", query=query)
+    return plain.render_as_string(hide_password=False), timeout_s
+
+
+async def _connect(*args: Any, **kwargs: Any) -> Any:
+    """Connect in an empty context, or the connection would keep this request's variables as long as it is pooled."""
+    task = asyncio.get_running_loop().create_task(asyncpg.connect(*args, **kwargs), context=Context())
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and task.exception() is None:
+            task.result().terminate()  # opened, and wanted no more
+        raise
+
+
+async def _reset(connection: Any) -> None:
+    """Nothing: transactions are ended by asyncpg itself, and no statement here leaves anything else behind."""
+
+
+class Pool:
+    """Connections for one database; on each event loop a pool of its own, opened when it is first needed there, and
+    closed with its loop.
+
+    :param url: SQLAlchemy's or libpq's, of PostgreSQL.
+    :param size: connections per event loop.
+    :param command_timeout_s: for each statement, and for a connection to become free.
+    :param pgbouncer: no prepared statements are kept, no settings of the session are made, and each statement is a
+        transaction.
+    """
+
+    def __init__(
+        self, url: str | URL, *, size: int = 4, command_timeout_s: float = 10.0, pgbouncer: bool = False
+    ) -> None:
+        self.url = make_url(url)
+        self.name = self.url.set(query={}).render_as_string(hide_password=True)
+        self.size, self.command_timeout_s, self.pgbouncer = size, command_timeout_s, pgbouncer
+        self._dsn, self._connect_timeout_s = _dsn(self.url)
+        self._lock = threading.Lock()
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _OnLoop] = WeakKeyDictionary()
+
+    def _make(self) -> Any:
+        settings: dict[str, Any] = {"server_settings": {"application_name": "decant.tasks", **_PLANNER}}
+        if self.pgbouncer:
+            settings = {"statement_cache_size": 0}
+        return asyncpg.create_pool(
+            self._dsn,
+            min_size=0,
+            max_size=self.size,
+            max_inactive_connection_lifetime=_IDLE_S,
+            command_timeout=self.command_timeout_s,
+            timeout=self._connect_timeout_s,
+            connect=_connect,
+            reset=_reset,
+            **settings,
+        )
+
+    def _here(self) -> _OnLoop:
+        loop = asyncio.get_running_loop()
+        found = self._pools.get(loop)
+        if found is None:
+            found = _OnLoop(self._make())
+            found.at_loop_end = _until_loop_ends(found)
+            with suppress(StopIteration):
+                found.at_loop_end.asend(None).send(None)  # to its yield; it does not await before
+            with self._lock:
+                _open.difference_update([old for old in _open if old.loop.is_closed()])
+                _open.add(found)
+                self._pools[loop] = found
+        return found
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection of asyncpg's, for as long as the block lasts.
+
+        :raises DatabaseUnavailable: if none can be had, or the block fails because the database went away.
+        """
+        here = self._here()
+        try:
+            async with asyncio.timeout(self.command_timeout_s + self._connect_timeout_s):
+                pool = await here.ready()
+                connection = await pool.acquire()
+        except Exception as error:
+            raise self._told(error, "cannot be reached") from error
+        try:
+            yield connection
+        except Exception as error:
+            if is_away(error):
+                await pool.expire_connections()  # what is idle may be as dead as this one
+            raise self._told(error, "did not answer") from error
+        finally:
+            await _release(pool, connection)
+
+    def _told(self, error: Exception, what: str) -> Exception:
+        if isinstance(error, DatabaseUnavailable) or not is_away(error):
+            return error
+        return DatabaseUnavailable(f"the ledger's database {self.name} {what}: {type(error).__name__}: {error}")
+
+    async def run(self, work: Callable[[Any], Awaitable[T]], *, again: bool = False) -> T:
+        """Give ``work`` a connection.
+
+        :param again: it may be repeated, and is, once, if the connection was lost or a deadlock ended it.
+        :raises DatabaseUnavailable: if the database is away.
+        """
+        try:
+            async with self.connection() as connection:
+                return await work(connection)
+        except (DatabaseUnavailable, asyncpg.DeadlockDetectedError) as error:
+            if not again or isinstance(error.__cause__, OSError | TimeoutError):  # refused, or not answered in time
+                raise
+        async with self.connection() as connection:
+            return await work(connection)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop. The next statement opens new ones."""
+        here = self._pools.pop(asyncio.get_running_loop(), None)
+        if here is not None:
+            await here.aclose()
+            with suppress(RuntimeError):  # the loop itself is closing it
+                await here.at_loop_end.aclose()
+
+
+class _OnLoop:
+    """One loop's pool."""
+
+    def __init__(self, pool: Any) -> None:
+        self.pool, self.loop = pool, asyncio.get_running_loop()
+        self._opening = asyncio.Lock()
+        self._opened = False
+        self.at_loop_end: AsyncGenerator[None]
+
+    async def ready(self) -> Any:
+        if not self._opened:
+            async with self._opening:
+                await self.pool
+                self._opened = True
+        return self.pool
+
+    async def aclose(self) -> None:
+        with _open_lock:
+            if self not in _open:
+                return
+            _open.discard(self)
+        if not self._opened:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self.pool.close()
+        except Exception as error:
+            logger.debug("the ledger's connections are dropped: %s", error)
+            self.pool.terminate()
+
+
+# Holds pools until they are closed, whatever becomes of the ledgers.
+_open: Final[set[_OnLoop]] = set()
+_open_lock: Final = threading.Lock()
+
+
+async def _until_loop_ends(here: _OnLoop) -> AsyncGenerator[None]:
+    """Loops close the asynchronous generators that were begun on them before they close themselves."""
+    try:
+        yield
+    finally:
+        await here.aclose()
+
+
+async def _release(pool: Any, connection: Any) -> None:
+    try:
+        await asyncio.shield(pool.release(connection, timeout=_CLOSE_TIMEOUT_S))
+    except Exception as error:  # asyncpg has dropped it
+        logger.debug("a connection of the ledger's is dropped: %s", error)
