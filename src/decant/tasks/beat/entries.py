@@ -109,17 +109,18 @@ def entry_from(
     return key, entry
 
 
-def read(beat_schedule: object, tz: tzinfo = UTC) -> dict[str, ScheduleEntry]:
-    """The checked entries of ``tasks.conf.beat_schedule``; ``tz`` is the application's time zone.
+def read(beat_schedule: object, tz: tzinfo = UTC, catch_up: str = "skip") -> dict[str, ScheduleEntry]:
+    """The checked entries of ``tasks.conf.beat_schedule``; ``tz`` is the application's time zone, and ``catch_up`` the
+    policy of those that name none.
 
     :raises ConfigError: names the entry and its key that is wrong.
     """
     if not isinstance(beat_schedule, Mapping):
         raise ConfigError("beat_schedule", beat_schedule, 'a dict is allowed, as {"name": {"task": …, "schedule": …}}')
-    return {name: _entry(name, given, tz) for name, given in beat_schedule.items()}
+    return {name: _entry(name, given, tz, catch_up) for name, given in beat_schedule.items()}
 
 
-def _entry(name: object, given: object, tz: tzinfo) -> ScheduleEntry:
+def _entry(name: object, given: object, tz: tzinfo, catch_up: str = "skip") -> ScheduleEntry:
     key = f"beat_schedule[{name!r}]"
     if not isinstance(name, str) or not 0 < len(name) <= 500 or "\0" in name:
         raise ConfigError(key, name, "a name of 1 to 500 characters is allowed")
@@ -130,7 +131,7 @@ def _entry(name: object, given: object, tz: tzinfo) -> ScheduleEntry:
     task = given.get("task")
     if not isinstance(task, str) or not task:
         raise ConfigError(f"{key}['task']", task, "the name of a task is needed")
-    policy = given.get("catch_up", "skip")
+    policy = given.get("catch_up", catch_up)
     if policy not in _POLICIES:
         raise ConfigError(f"{key}['catch_up']", policy, "'skip', 'one' and 'all' are allowed")
     args = given.get("args") or ()
