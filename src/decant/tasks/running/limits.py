@@ -51,8 +51,7 @@ class TimeLimits:
         """The limits of a job: the first of ``said``, pairs of soft and hard limits, that names one, for each."""
         if task in self._set:
             return self._set[task]
-        soft_s, hard_s = (next((one for one in kind if one), None) for kind in zip(*said, strict=True))
-        return Limits(soft_s, hard_s)
+        return Limits(next((one for one, _ in said if one), None), next((one for _, one in said if one), None))
 
 
 class Stopped(Exception):
