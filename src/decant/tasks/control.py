@@ -6,7 +6,7 @@
     await tasks.control.inspect().active()            # {"web1:4711:ab12cd": [{"id": …, "name": "app.mail", …}]}
     await tasks.control.broadcast("pause", destination=["web1:4711:ab12cd"], reply=True)
 
-A command is one message on ``<prefix>:control``, msgpack or JSON::
+A command is one message on ``<prefix>:control``, in JSON::
 
     {"command": "ping", "destination": [ids or names] | null, "arguments": {…}, "reply_to": key | null}
 

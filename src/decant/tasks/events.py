@@ -56,12 +56,16 @@ class Recorder:
     Recording costs a dictionary and never waits or raises. What does not fit the buffer of 10,000 because Redis is
     away is dropped, oldest first, and counted in ``dropped``; the ledger knows the truth anyway.
 
-    :param stream: the key, :attr:`Names.events`; it keeps about 10,000 entries.
+    :param stream: the key, :attr:`Names.events`.
     :param worker: the ``worker`` of every event.
+    :param keeps: how many entries the stream has, about.
     """
 
-    def __init__(self, redis: _Client, stream: str, worker: str = "", *, sends: bool = True) -> None:
-        self._redis, self._stream, self._worker, self._sends = redis, stream, worker, sends
+    def __init__(
+        self, redis: _Client, stream: str, worker: str = "", *, sends: bool = True, keeps: int = _STREAM
+    ) -> None:
+        self._redis, self._stream, self._worker, self._keeps = redis, stream, worker, keeps
+        self.sends = sends and keeps > 0
         self._buffer: deque[Event] = deque(maxlen=_BUFFER)
         self._listeners: list[Callable[[Event], None]] = []
         self._filled = asyncio.Event()
@@ -80,7 +84,7 @@ class Recorder:
                 listener(event)
             except Exception:
                 logger.exception("a listener of events failed at %s", type)
-        if not self._sends:
+        if not self.sends:
             return
         if len(self._buffer) == _BUFFER:
             self.dropped += 1
@@ -89,7 +93,7 @@ class Recorder:
 
     def start(self) -> None:
         """Begin to write, until :meth:`aclose`."""
-        if self._writer is None and self._sends:
+        if self._writer is None:
             self._writer = asyncio.create_task(self._write())
 
     async def aclose(self) -> None:
@@ -120,7 +124,7 @@ class Recorder:
         batch = list(islice(self._buffer, _BATCH))
         pipeline = self._redis.pipeline(transaction=False)
         for event in batch:
-            pipeline.xadd(self._stream, encode_event(event), maxlen=_STREAM, approximate=True)
+            pipeline.xadd(self._stream, encode_event(event), maxlen=self._keeps, approximate=True)
         await pipeline.execute()
         for event in batch:  # not popped before they are written; a full buffer may have dropped some meanwhile
             if self._buffer and self._buffer[0] is event:

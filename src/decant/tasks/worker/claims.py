@@ -15,6 +15,9 @@ from redis.exceptions import RedisError
 __all__ = ["CONNECTION_ERRORS", "Claim", "Claims", "Ending"]
 
 CONNECTION_ERRORS: Final = (RedisError, OSError, TimeoutError)
+_SOURCES: Final = [
+    files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in ("claim", "finish", "renew")
+]
 _BATCH: Final = 500
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
@@ -58,10 +61,7 @@ class Claims:
 
     def __init__(self, redis: Any, worker: str, wake: str) -> None:
         self._worker, self._wake = worker, wake
-        self._claim, self._finish, self._renew = (
-            redis.register_script(files(__package__).joinpath(f"{name}.lua").read_text())
-            for name in ("claim", "finish", "renew")
-        )
+        self._claim, self._finish, self._renew = (redis.register_script(source) for source in _SOURCES)
         self._endings: list[Ending] = []
         self._filled, self._written = asyncio.Event(), asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -100,23 +100,21 @@ class Claims:
 
     async def written(self) -> None:
         """Wait until no end is left to be written."""
-        if self._writer is not None and (self._filled.is_set() or self._endings):
+        if self._filled.is_set():
             await self._written.wait()
 
     async def aclose(self, timeout_s: float = 2.0) -> None:
         """Write what is left."""
-        writer, self._writer = self._writer, None
-        if writer is None:
+        if self._writer is None:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self.written()
-        if self._endings:
-            logger.warning(
-                "%d ended jobs could not be taken out of Redis; they are found ended there", len(self._endings)
-            )
-        writer.cancel()
-        await asyncio.wait([writer])
+        if self._filled.is_set():
+            logger.warning("Redis did not learn of all jobs that have ended: they are found ended by who begins them")
+        self._writer.cancel()
+        await asyncio.wait([self._writer])
+        self._writer = None
 
     async def _write(self) -> None:
         pause_s = _FIRST_PAUSE_S

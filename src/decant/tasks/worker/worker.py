@@ -58,7 +58,7 @@ class Worker(arq.worker.Worker):
         self.claims = Claims(self.pool, worker, wake)
         self.claimed: dict[str, Claim] = {}
         self.cancelled: dict[str, str] = {}
-        self.paused = False
+        self.paused = self._ending = False
         self._wake, self._more, self._due_in_s = asyncio.Event(), True, _FALLBACK_S
 
     def wake(self) -> None:
@@ -66,17 +66,22 @@ class Worker(arq.worker.Worker):
         self._more = True
         self._wake.set()
 
+    def end(self) -> None:
+        """Claim nothing more, and let :meth:`main` return; what runs goes on."""
+        self._ending, self.allow_pick_jobs = True, False
+        self._wake.set()
+
     @property
     def free_slots(self) -> int:
         return self.max_jobs - self.job_counter
 
     async def main(self) -> None:
-        """Claim and run until cancelled, or in burst mode until nothing waits."""
+        """Claim and run until :meth:`end`, or in burst mode until nothing waits."""
         self.ctx["redis"] = self.pool
         if self.on_startup:
             await self.on_startup(self.ctx)
         pause = Pause("the connection was lost")
-        while True:
+        while not self._ending:
             try:
                 await self._poll_iteration()
                 if self.burst and await self._is_over():
@@ -84,6 +89,9 @@ class Worker(arq.worker.Worker):
                 pause.over()
             except CONNECTION_ERRORS as error:
                 self._more = True
+                await pause.wait(error)
+            except Exception as error:
+                logger.exception("looking for jobs failed")
                 await pause.wait(error)
             else:
                 await self._rest()
