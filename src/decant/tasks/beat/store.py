@@ -45,6 +45,9 @@ class Ticked:
 class Store(Protocol):
     """Where the next runs are kept. Every method may be called by any number of processes at once."""
 
+    pushes: bool
+    """Whether :meth:`tick` and :meth:`run_now` push the jobs themselves."""
+
     async def sync(self, entries: Mapping[str, ScheduleEntry], now: datetime, *, start: bool) -> None:
         """Insert entries that are not there. At a ``start`` moreover: compute anew the next run of those whose
         schedule was changed, and delete those that are in the code no more.
@@ -103,6 +106,8 @@ class LedgerStore:
     :param ledger: lends connections of asyncpg's: ``async with ledger.connection() as connection``. Every method raises
         :exc:`~decant.errors.DatabaseUnavailable` when it cannot.
     """
+
+    pushes = False
 
     def __init__(self, ledger: Any) -> None:
         self._ledger = ledger

@@ -16,6 +16,7 @@ from ...errors import ConfigError, Unavailable
 from ..job import Job
 from .entries import ScheduleEntry, read
 from .making import make_job
+from .redis_store import RedisStore
 from .store import LedgerStore, Row, Store
 
 __all__ = ["Ticker"]
@@ -41,7 +42,8 @@ class Ticker:
     def __init__(self, tasks: Any, app: Any, *, clock: Callable[[], datetime] = utc_now) -> None:
         self.tasks, self.app, self._clock = tasks, app, clock
         self._runtime = tasks.runtime(app)
-        self._store: Store = LedgerStore(self._runtime.ledger)
+        ledger = self._runtime.ledger
+        self._store: Store = RedisStore(self._runtime) if ledger is None else LedgerStore(ledger)
         self._entries: dict[str, ScheduleEntry] = {}
         self._read_from: dict[str, Any] | None = None
         self._synced = False
@@ -174,6 +176,8 @@ class Ticker:
         return job
 
     async def _push(self, jobs: list[Job]) -> None:
+        if self._store.pushes:
+            return
         self._runtime.dispatcher.push_soon([job for job in jobs if job.durable])
         if only_in_redis := [job for job in jobs if not job.durable]:
             try:
