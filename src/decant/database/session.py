@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -142,6 +143,18 @@ class AsyncSession(sa_asyncio.AsyncSession):
     """SQLAlchemy's ``AsyncSession`` with what Flask-SQLAlchemy's users call besides: ``query`` and ``bulk_*``."""
 
     sync_session_class: type[orm.Session] = Session
+
+    def rollback(self) -> Coroutine[Any, Any, None]:
+        """As SQLAlchemy's. Whether it is because of an exception is noted in ``info["decant_handling"]``, for those who
+        listen: they are called in a greenlet, which knows nothing of it.
+        """
+        self.info["decant_handling"] = sys.exc_info()[1] is not None
+        return super().rollback()
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """As SQLAlchemy's; like :meth:`rollback`."""
+        self.info["decant_handling"] = sys.exc_info()[1] is not None
+        return super().close()
 
     def query(self, *entities: Any, **kwargs: Any) -> Query[Any]:
         """A query whose terminal methods are awaited."""

@@ -1,5 +1,9 @@
-"""Redis as the index of what is to be done: pushing jobs, and hearing of their ends."""
+"""The index in Redis: what is due, who is told, and the keys of all that."""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from .listening import Listener, Messages
+from .names import ARQ_FUNCTION, Names
+from .pushing import Dispatcher, claimed_from
+
+__all__ = ["ARQ_FUNCTION", "Dispatcher", "Listener", "Messages", "Names", "claimed_from"]

@@ -258,22 +258,22 @@ class Ledger:
         * A lease that has run out: the job waits again, or has failed with
           :exc:`~decant.tasks.errors.WorkerLostError` if that has happened ``max_attempts`` times.
         * A job that still waits long after it was pushed: it is to be pushed again. One that has expired ends.
-        * ``marker_missing``, Redis was flushed: everything that waits is to be pushed, but what is due later anyway.
-          Call again until :attr:`Swept.more` is false, then set the marker.
+        * ``marker_missing``, Redis was flushed: everything that waits is to be pushed, but what is due later. Say
+          it once for each flush, and set the marker; while :attr:`Swept.more` is true, this and the next sweeps go on
+          with it.
         """
 
         async def work(connection: Any) -> Swept:
-            if marker_missing and self._flushed is None:
-                # What is pushed from now on is not looked at before later than this, so each is pushed once.
+            if marker_missing:
+                # What is pushed from now on is looked at later than this, so each is pushed once.
                 now: datetime = await connection.fetchval("SELECT clock_timestamp()")
                 self._flushed = now + timedelta(seconds=AGAIN_S)
-            flushed = self._flushed if marker_missing else None
-            if not await sweeping.something_due(connection, flushed):
+            if not await sweeping.something_due(connection, self._flushed):
                 return Swept()
-            return await sweeping.sweep(connection, limit, flushed, self.hooks)
+            return await sweeping.sweep(connection, limit, self._flushed, self.hooks)
 
         swept = await self.pool.run(work)
-        if not marker_missing or not (swept.more or swept.skipped):
+        if not (swept.more or swept.skipped):
             self._flushed = None
         return swept
 

@@ -87,7 +87,7 @@ class Pool:
     def __init__(
         self, url: str | URL, *, size: int = 4, command_timeout_s: float = 10.0, pgbouncer: bool = False
     ) -> None:
-        self.url = make_url(url)
+        self.url = make_url(url).set(drivername="postgresql")
         self.name = self.url.set(query={}).render_as_string(hide_password=True)
         self.size, self.command_timeout_s, self.pgbouncer = size, command_timeout_s, pgbouncer
         self._dsn, self._connect_timeout_s = _dsn(self.url)
