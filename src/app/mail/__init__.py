@@ -1,0 +1,1 @@
+"""Mail: who delivers it, what is in it, and the links in it that act for who receives it."""
