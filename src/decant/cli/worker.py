@@ -1,162 +1,126 @@
-"""``decant worker``: arq's worker, which outlives a restart of Redis and stops gracefully."""
+"""``decant worker``: runs the jobs of an application, or of plain arq settings."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import signal
 import sys
-import time
-from contextlib import suppress
 from inspect import isclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import CommandError, missing_extra
+from ..errors import CommandError, ConfigError, missing_extra
+from ..faces import twin_of
+from .arqworker import JobRunner
 from .project import Project, load_target
 
-__all__ = ["JobRunner", "worker"]
+__all__ = ["worker"]
 
-_FIRST_DELAY_S = 0.5
-_LONGEST_DELAY_S = 10.0
-_STABLE_AFTER_S = 30.0
-_COMPLETION_WAIT_S = 10.0
-_CLOSE_TIMEOUT_S = 5.0
-logger = logging.getLogger("decant.worker")
+_POSITIVE = click.IntRange(min=1)
+_LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
 
 
 @click.command()
 @click.argument("target", required=False)
-def worker(target: str | None) -> int:
-    """Run the jobs of TARGET, arq settings such as workers:WorkerSettings.
+@click.option("-Q", "--queues", help="Queues to serve, as a,b or with weights a=3,b=1.")
+@click.option("-c", "--concurrency", type=_POSITIVE, help="Jobs at once.")
+@click.option("--grace", type=click.FloatRange(0, 86400), help="Seconds in which running jobs may end after SIGTERM.")
+@click.option("-n", "--name", help="Its name for the monitor and the control channel; by default the host's.")
+@click.option("--burst", is_flag=True, help="End when nothing waits.")
+@click.option("--time-limit", type=click.FloatRange(0, min_open=True), help="Seconds after which a task is stopped.")
+@click.option(
+    "--soft-time-limit", type=click.FloatRange(0, min_open=True), help="Seconds after which a task is told to end."
+)
+@click.option("--max-tasks-per-child", type=_POSITIVE, help="Jobs after which a process of process=True is replaced.")
+@click.option("--max-memory-per-child", type=_POSITIVE, help="KiB of memory after which such a process is replaced.")
+@click.option("-l", "--loglevel", type=_LEVELS, default="INFO", show_default=True, help="What is logged.")
+def worker(target: str | None, loglevel: str, **options: Any) -> int:
+    """Run the jobs of TARGET.
 
-    Without TARGET, those that [tool.decant] of pyproject.toml names. SIGTERM and Ctrl-C let running jobs end, for as
-    long as the settings' job_completion_wait says (10 s if they do not); a second one cancels them, to be run again.
+    TARGET is what decant.tasks.worker_settings made, an application with tasks such as app.asgi:app, the Tasks
+    themselves, or plain arq settings, for which arq's own worker is used. Without it, what [tool.decant] of
+    pyproject.toml names as worker, or else as app.
+
+    SIGTERM and Ctrl-C let running jobs end within the grace time, then give them back; a second one does it at once.
     """
-    name = "TARGET"
-    if target is None:
-        project = Project.find(Path.cwd())
-        project.extend_import_path()
-        target, name = project.worker, "tool.decant.worker"
-        if target is None:
-            raise CommandError(
-                f"[tool.decant] in {project.root / 'pyproject.toml'} has no worker: name one, or a TARGET"
-            )
-    else:
+    found, name = _found(target)
+    settings = found if isclass(found) or isinstance(found, dict) else _settings(found, name)
+    logging.basicConfig(level=loglevel.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    given = {key: value for key, value in options.items() if value is not None and value is not False}
+    if isinstance(getattr(settings, "app_hooks", None), tuple):
+        return _run_ours(settings, given)
+    return asyncio.run(JobRunner(settings, **_for_arq(given, name)).run())
+
+
+def _found(target: str | None) -> tuple[Any, str]:
+    """The object, and what errors call it."""
+    if target is not None:
         sys.path.insert(0, str(Path.cwd()))
-    settings = load_target(target, name)
-    if not isclass(settings) and not isinstance(settings, dict):
-        raise CommandError(f"{name} {target!r} is no class (nor dict) of arq settings but {settings!r}")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return asyncio.run(JobRunner(settings).run())
+        return load_target(target, "TARGET"), f"TARGET {target!r}"
+    project = Project.find(Path.cwd())
+    project.extend_import_path()
+    for key, named in (("tool.decant.worker", project.worker), ("tool.decant.app", project.app)):
+        if named is not None:
+            return load_target(named, key), f"{key} {named!r}"
+    raise CommandError(
+        f"[tool.decant] in {project.root / 'pyproject.toml'} has neither worker nor app: name one, or a TARGET"
+    )
 
 
-class JobRunner:
-    """Runs arq workers over the same settings, one after another, until told to stop."""
-
-    def __init__(self, settings: Any) -> None:
-        try:
-            from arq.worker import create_worker, get_kwargs
-            from redis.exceptions import RedisError
-        except ImportError as error:
-            raise missing_extra("decant worker", "tasks", error) from error
-        self.connection_errors = (RedisError, OSError, TimeoutError)
-        self.settings, self.create_worker = settings, create_worker
-        options: dict[str, Any] = dict(get_kwargs(settings))
-        self.completion_wait_s = float(options.get("job_completion_wait") or _COMPLETION_WAIT_S)
-        self.asked_to_stop, self.asked_again = asyncio.Event(), asyncio.Event()
-        self.delay_s = _FIRST_DELAY_S
-
-    async def run(self) -> int:
-        """Run until told to stop, or in burst mode until the queue is empty."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._told_to_stop)
-        while not self.asked_to_stop.is_set():
-            started = time.monotonic()
-            try:
-                await self._run_one()
-                return 0
-            except self.connection_errors as error:
-                if time.monotonic() - started > _STABLE_AFTER_S:
-                    self.delay_s = _FIRST_DELAY_S
-                await self._pause(error)
-        return 0
-
-    def _told_to_stop(self) -> None:
-        (self.asked_again if self.asked_to_stop.is_set() else self.asked_to_stop).set()
-
-    async def _pause(self, error: Exception) -> None:
-        delay_s = self.delay_s * random.uniform(0.75, 1.25)
-        logger.warning("the connection was lost, next attempt in %.1f s: %s: %s", delay_s, type(error).__name__, error)
-        self.delay_s = min(self.delay_s * 2, _LONGEST_DELAY_S)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.asked_to_stop.wait(), delay_s)
-
-    async def _run_one(self) -> None:
-        """Run a worker to its end; raises what ended it."""
-        try:
-            job_worker = self.create_worker(self.settings, handle_signals=False)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise CommandError(f"arq does not accept the settings: {error}") from error
-        begun = _noted(job_worker)
-        running = asyncio.create_task(job_worker.async_run())
-        stop = asyncio.create_task(self.asked_to_stop.wait())
-        try:
-            await asyncio.wait([running, stop], return_when=asyncio.FIRST_COMPLETED)
-            if stop.done():
-                await self._let_jobs_end(job_worker)
-            else:
-                running.result()
-        finally:
-            stop.cancel()
-            running.cancel()
-            await asyncio.wait([running])
-            await self._close(job_worker, begun.is_set())
-
-    async def _let_jobs_end(self, job_worker: Any) -> None:
-        job_worker.allow_pick_jobs = False
-        jobs = [job for job in job_worker.tasks.values() if not job.done()]
-        if jobs:
-            logger.info("waiting up to %g s for %d running jobs", self.completion_wait_s, len(jobs))
-            again = asyncio.create_task(self.asked_again.wait())
-            ends: list[asyncio.Future[Any]] = [asyncio.gather(*jobs, return_exceptions=True), again]
-            await asyncio.wait(ends, timeout=self.completion_wait_s, return_when=asyncio.FIRST_COMPLETED)
-            again.cancel()
-
-    async def _close(self, job_worker: Any, begun: bool) -> None:
-        """Cancel the jobs that still run (arq puts them back), then arq's own clean-up, which wants Redis, bounded.
-
-        ``on_shutdown`` runs where ``on_startup`` has ``begun``: with a pool of its own, a worker may fail before.
-        """
-        jobs: list[asyncio.Task[Any]] = [job for job in job_worker.tasks.values() if not job.done()]
-        for job in jobs:
-            job.cancel()
-        if jobs:
-            await asyncio.wait(jobs, timeout=_CLOSE_TIMEOUT_S)
-        if job_worker.pool is None:
-            return
-        if begun and job_worker.on_shutdown is not None:
-            try:
-                await asyncio.wait_for(job_worker.on_shutdown(job_worker.ctx), _CLOSE_TIMEOUT_S)
-            except Exception:
-                logger.exception("on_shutdown failed")
-        with suppress(*self.connection_errors):
-            await asyncio.wait_for(job_worker.pool.delete(job_worker.health_check_key), _CLOSE_TIMEOUT_S)
-        await job_worker.pool.close(close_connection_pool=True)
+def _settings(found: Any, name: str) -> type:
+    """Settings for an application, or for its tasks."""
+    try:
+        from ..tasks.extension import Tasks
+        from ..tasks.worker.settings import worker_settings
+    except ImportError as error:
+        raise missing_extra("decant worker", "tasks", error) from error
+    if isinstance(twin_of(found), Tasks):
+        tasks, app = twin_of(found), _only_app(twin_of(found), name)
+    else:
+        app = found
+        tasks = twin_of(getattr(found, "extensions", {}).get("tasks"))
+        if tasks is None:
+            raise CommandError(
+                f"{name} has no tasks to run: it is neither arq settings nor an application with"
+                f" Tasks().init_app(app), but {found!r}"
+            )
+    return worker_settings(tasks, app)
 
 
-def _noted(job_worker: Any) -> asyncio.Event:
-    """Set when the worker's ``on_startup`` begins, or would if it had one."""
-    begun, on_startup = asyncio.Event(), job_worker.on_startup
+def _only_app(tasks: Any, name: str) -> Any:
+    try:
+        return tasks.runtime().app
+    except RuntimeError as error:
+        raise CommandError(f"{name}: these tasks have no application, or several; name the application") from error
 
-    async def noted(ctx: dict[Any, Any]) -> None:
-        begun.set()
-        if on_startup is not None:
-            await on_startup(ctx)
 
-    job_worker.on_startup = noted
-    return begun
+def _run_ours(settings: Any, given: dict[str, Any]) -> int:
+    from ..tasks.worker.service import run_worker
+
+    conf = settings.tasks.conf
+    for option in ("time_limit", "soft_time_limit"):
+        if option in given:
+            conf[f"task_{option}"] = given.pop(option)
+    for option in ("max_tasks_per_child", "max_memory_per_child"):
+        if option in given:
+            conf[f"worker_{option}"] = given.pop(option)
+    if "concurrency" in given:
+        conf["worker_concurrency"] = given["concurrency"]  # of threads as well
+    given["grace_s"] = given.pop("grace", None)
+    try:
+        asyncio.run(run_worker(settings, **given))
+    except ConfigError as error:
+        raise CommandError(f"--{error}") from error
+    return 0
+
+
+def _for_arq(given: dict[str, Any], name: str) -> dict[str, Any]:
+    known = {"concurrency": "max_jobs", "grace": "job_completion_wait", "burst": "burst"}
+    for option in given:
+        if option not in known:
+            raise CommandError(
+                f"--{option.replace('_', '-')} is for the tasks of an application; {name} is plain arq settings"
+            )
+    return {known[option]: value for option, value in given.items()}
