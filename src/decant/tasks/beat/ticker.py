@@ -49,7 +49,8 @@ class Ticker:
         self._synced = False
         self._due: datetime | None = None
         self._woken = asyncio.Event()
-        self._failures = 0
+        self.failures = 0
+        """How often in a row it has failed by now."""
 
     @property
     def entries(self) -> Mapping[str, ScheduleEntry]:
@@ -107,18 +108,18 @@ class Ticker:
             await self.tick()
         except Exception as error:
             return self._failed(error)
-        if self._failures:
+        if self.failures:
             logger.info("beat: the schedule is read again")
-            self._failures = 0
+            self.failures = 0
         longest = float(self._runtime.conf.beat_max_loop_interval)
         if self._due is None:
             return longest
         return max(_SHORTEST_S, min(longest, (self._due - self._clock()).total_seconds()))
 
     def _failed(self, error: Exception) -> float:
-        pause_s = _BACK_OFF_S[min(self._failures, len(_BACK_OFF_S) - 1)]
-        self._failures += 1
-        if self._failures == 1:
+        pause_s = _BACK_OFF_S[min(self.failures, len(_BACK_OFF_S) - 1)]
+        self.failures += 1
+        if self.failures == 1:
             traceback = None if isinstance(error, Unavailable) else error
             logger.warning("beat: no task is scheduled for now: %s", error, exc_info=traceback)
         return pause_s
@@ -178,7 +179,7 @@ class Ticker:
     async def _push(self, jobs: list[Job]) -> None:
         if self._store.pushes:
             return
-        self._runtime.dispatcher.push_soon([job for job in jobs if job.durable])
+        await self._runtime.push([job for job in jobs if job.durable])
         if only_in_redis := [job for job in jobs if not job.durable]:
             try:
                 await self._runtime.dispatcher.push(only_in_redis)
