@@ -14,7 +14,8 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import isawaitable
@@ -23,9 +24,17 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from werkzeug.local import LocalProxy
+
 from ... import bridge
+from ...faces import twin_of
 from .. import signals
 from ..errors import InvalidTaskError, SoftTimeLimitExceeded, TaskError
+from ..extension import Tasks
+from ..request import Context, pushed
+from ..shared import current_tasks
+from ..task import Task
+from .functions import prepared
 from .limits import SoftThread, Stopper
 
 __all__ = ["Call", "find", "main"]
@@ -41,8 +50,10 @@ class Call:
     qualname: str
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
-    request: Any = None
-    """What ``self.request`` is in the child: pickled as it is."""
+    task: str = ""
+    """The name of the task, if it is one and not just a function."""
+    request: Context | None = None
+    """What ``self.request`` is in the child."""
 
 
 def find(module: str, qualname: str) -> Any:
@@ -59,6 +70,35 @@ def find(module: str, qualname: str) -> Any:
                 " top of a module, under the name that it keeps there"
             )
     return found
+
+
+def _task(call: Call) -> Task:
+    """The task: what its module has under the name of its function, or whoever is registered under its own."""
+    found = twin_of(find(call.module, call.qualname))
+    if isinstance(found, LocalProxy):
+        found = twin_of(found._get_current_object())
+    if isinstance(found, Task) and found.name == call.task:
+        return found
+    return current_tasks().tasks[call.task]
+
+
+class _Progress:
+    """As :class:`.Progress`, on the other end of the pipe."""
+
+    def __init__(self, send: Callable[[str, Any], None]) -> None:
+        self.set = send
+
+
+@contextmanager
+def _prepared(call: Call, progressed: Callable[[str, Any], None]) -> Iterator[Callable[[], Any]]:
+    """The function with its arguments, in whose time its task is the current one."""
+    if not call.task:
+        yield partial(find(call.module, call.qualname), *call.args, **call.kwargs)
+        return
+    task, request = _task(call), call.request or Context()
+    request.progress = _Progress(progressed)
+    with pushed(task, request):
+        yield prepared(task, call.args, call.kwargs)
 
 
 class _Child:
@@ -97,13 +137,17 @@ class _Child:
             return _told(TaskError(told), "")
 
     def called(self, call: Call) -> Any:
-        task = find(call.module, call.qualname)
         self.soft = SoftThread()
         try:
-            value = self.soft.call(partial(getattr(task, "run", task), *call.args, **call.kwargs))
-            return bridge.wait(self.awaited(value)) if isawaitable(value) else value
+            with _prepared(call, self.progressed) as function:
+                value = self.soft.call(function)
+                return bridge.wait(self.awaited(value)) if isawaitable(value) else value
         finally:
             self.soft = self.stopper = None
+
+    def progressed(self, state: str, meta: Any) -> None:
+        """What ``self.update_state`` said."""
+        self.send(("progress", state, meta))
 
     async def awaited(self, value: Awaitable[Any]) -> Any:
         self.loop, self.stopper = asyncio.get_running_loop(), Stopper()
@@ -128,6 +172,14 @@ def _told(error: BaseException, text: str) -> bytes:
     return answer
 
 
+def _owner() -> Tasks:
+    """Somebody whose the shared tasks are, where nothing else was imported."""
+    try:
+        return current_tasks()
+    except RuntimeError:
+        return Tasks(set_as_current=False)
+
+
 def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
@@ -147,6 +199,8 @@ def main(pipe: Connection, modules: Iterable[str] = ()) -> None:
             importlib.import_module(module)
         except Exception:  # the job that needs it fails, and says why
             logger.exception("the module %s cannot be imported in a worker process", module)
+    tasks = _owner()
     bridge.wait(signals.worker_process_init.send(sender=None))
     child.serve()
     bridge.wait(signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0))
+    del tasks

@@ -12,7 +12,7 @@ from typing import Any
 from ...bridge import Threads
 from ..signals import Signal
 
-__all__ = ["ExceptionInfo", "heard", "hook"]
+__all__ = ["ExceptionInfo", "called", "heard", "hook", "is_own"]
 
 logger = logging.getLogger("decant.tasks")
 
@@ -37,13 +37,17 @@ class ExceptionInfo:
 
 async def hook(threads: Threads, task: Any, name: str, *args: Any) -> None:
     """Call a task's hook, in a thread if it is a plain function; what it raises is logged."""
-    method = getattr(task, name)
-    if getattr(method, "__module__", None) == "decant.tasks.task":  # nobody has overridden it
+    if not is_own(task, name):
         return
     try:
-        await called(threads, method, *args)
+        await called(threads, getattr(task, name), *args)
     except Exception:
         logger.exception("%s of the task %s failed", name, task.name)
+
+
+def is_own(task: Any, name: str) -> bool:
+    """Whether the project has a hook of that name, or it is the empty one."""
+    return getattr(getattr(task, name), "__module__", None) != "decant.tasks.task"
 
 
 async def called(threads: Threads, method: Any, *args: Any) -> Any:

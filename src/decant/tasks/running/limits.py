@@ -76,6 +76,7 @@ class Stopper:
         self.limits = limits
         self.reason: str | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._soften: Callable[[], None] = self.soften
         self._soft_due = self._delivered = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
@@ -95,16 +96,21 @@ class Stopper:
         """Await it in the task's outermost place, outside of its bridge, where each cancellation comes by."""
         return _translated(self, steps)
 
-    async def limited(self, awaitable: Awaitable[T], soften: Callable[[], None] | None = None) -> T:
+    async def limited(
+        self, awaitable: Awaitable[T], soften: Callable[[], None] | None = None, *, timed: bool = True
+    ) -> T:
         """Await the function within its limits; ``soften`` tells it of the soft one, if not :meth:`soften`.
 
+        :param timed: whether the limits count from now; else from :meth:`start_timers`.
         :raises Stopped: if it was stopped, also before it began.
         :raises SoftTimeLimitExceeded: if it let that pass.
         """
         if self.reason is not None:
             discard(awaitable)
             raise Stopped(self.reason)
-        self._begin(soften or self.soften)
+        self._task, self._soften = asyncio.current_task(), soften or self.soften
+        if timed:
+            self.start_timers()
         try:
             value = await awaitable
         except _SoftInside as error:
@@ -129,10 +135,11 @@ class Stopper:
         self._delivered = True
         return error
 
-    def _begin(self, soften: Callable[[], None]) -> None:
-        self._task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    def start_timers(self) -> None:
+        """The function begins now."""
+        loop = asyncio.get_running_loop()
         if self.limits.soft_s is not None:
-            self._timers["soft"] = loop.call_later(self.limits.soft_s, soften)
+            self._timers["soft"] = loop.call_later(self.limits.soft_s, self._soften)
         if self.limits.hard_s is not None:
             self._timers["hard"] = loop.call_later(self.limits.hard_s, self.stop, "hard")
 

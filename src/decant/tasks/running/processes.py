@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import psutil
 
-from ..errors import RemoteTraceback, TaskError, WorkerLostError
+from ..errors import RemoteTraceback, WorkerLostError
 from . import child
 from .child import Call
 
@@ -263,8 +263,3 @@ class ProcessPool:
         workers, self._workers, self._idle = self._workers, [], []
         for worker in workers:
             worker.mailbox.put(None)
-
-
-def unpicklable(error: Exception, qualname: str) -> TaskError:
-    """What to say of arguments that cannot go to a process."""
-    return TaskError(f"the arguments of {qualname} cannot be sent to a process: {type(error).__name__}: {error}")

@@ -9,6 +9,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from ...bridge import Threads
@@ -45,7 +46,19 @@ class Running:
         self.threads = Threads(self._thread_count() + _SPARE_THREADS)
         self.left_behind: set[asyncio.Task[Any]] = set()
         """Jobs that go on after their worker was told to stop twice."""
+        self.active: dict[UUID, Any] = {}
+        """The jobs that run: each has ``id task attempt started`` (seconds since 1970) ``durable``."""
         self._processes: ProcessPool | None = None
+
+    async def stop(self, id: UUID, reason: str) -> bool:  # noqa: A002
+        """Stop a running job: ``"revoked"``, it ends so; ``"lost"``, it is another worker's and nothing is written.
+
+        Returns whether it runs here.
+        """
+        found = self.active.get(id)
+        if found is not None:
+            found.stop(reason)
+        return found is not None
 
     def _thread_count(self) -> int:
         return int(self.conf.worker_threads or self.conf.worker_concurrency or _CONCURRENCY)
