@@ -101,7 +101,7 @@ class Scene:
                 process.kill()
                 process.wait()
         self.valkey.stop()
-        self.postgres.stop()
+        self.postgres.close()
 
 
 def plan(seconds: float) -> list[tuple[float, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -99,3 +100,9 @@ class Postgres:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(30)
             self.process = None
+
+    def close(self) -> None:
+        """For good: what it has outside of its folder is removed."""
+        self.stop()
+        if self.server.temporary is not None:
+            shutil.rmtree(self.server.temporary, ignore_errors=True)
