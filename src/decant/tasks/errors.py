@@ -34,10 +34,14 @@ Celery's ``ImproperlyConfigured`` is :exc:`decant.errors.ConfigError`.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DecantError, Unavailable
+
+if TYPE_CHECKING:
+    from .job import Group, Job
 
 __all__ = [
     "AlreadyRegistered",
@@ -84,7 +88,15 @@ class TaskPredicate(TasksError):
 
 
 class Ignore(TaskPredicate):
-    """The job ends as ``IGNORED``: no result, no callbacks."""
+    """The job ends as ``IGNORED``: no result, no callbacks.
+
+    ``result``, ``jobs`` and ``groups`` are what :meth:`~decant.tasks.Task.replace` leaves: the worker hands them to the
+    ledger with the end of the job.
+    """
+
+    result: bytes | None = None
+    jobs: Sequence[Job] = ()
+    groups: Sequence[Group] = ()
 
 
 class Reject(TaskPredicate):

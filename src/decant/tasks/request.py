@@ -64,8 +64,8 @@ class Context:
     taskset: str | None = None
     loglevel: int | None = None
     logfile: str | None = None
-    job: Any = None
-    """The worker's own record of the job, a :class:`~decant.tasks.job.Claimed`."""
+    progress: Any = None
+    """Where ``update_state`` goes: an object with ``set(state, meta)``, the worker's."""
 
     @property
     def task_id(self) -> str | None:
@@ -106,7 +106,7 @@ def current() -> tuple[Any, Context] | None:
 def current_request(task: Any = None) -> Context:
     """The context of the job that runs here, if it is one of ``task``; else one that says it was called directly."""
     found = _current.get()
-    if found is None or (task is not None and found[0] is not task):
+    if found is None or (task is not None and found[0].name != task.name):
         return Context()
     return found[1]
 

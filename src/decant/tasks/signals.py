@@ -51,7 +51,6 @@ __all__ = [
 ]
 
 logger: Final = logging.getLogger("decant.tasks")
-all_signals: Final[dict[str, Signal]] = {}
 _Receiver = Callable[..., Any]
 
 
@@ -61,7 +60,6 @@ class Signal:
     def __init__(self, name: str, providing_args: str = "") -> None:
         self.name, self.providing_args = name, frozenset(providing_args.split())
         self._receivers: list[tuple[Any, Any, Callable[[], _Receiver | None]]] = []
-        all_signals[name] = self
 
     def __bool__(self) -> bool:
         """Whether anyone listens: what is sent to nobody need not be made."""
@@ -187,3 +185,5 @@ after_setup_logger: Final = Signal("after_setup_logger", "logger loglevel logfil
 after_setup_task_logger: Final = Signal("after_setup_task_logger", "logger loglevel logfile format colorize")
 beat_init: Final = Signal("beat_init")
 beat_embedded_init: Final = Signal("beat_embedded_init")
+
+all_signals: Final[dict[str, Signal]] = {name: value for name, value in globals().items() if type(value) is Signal}

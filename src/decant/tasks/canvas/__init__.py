@@ -1,0 +1,10 @@
+"""Calls to be made later, one after another, side by side, or both: Celery's canvas."""
+
+from __future__ import annotations
+
+from .chord import chord
+from .group import group
+from .pieces import chunks, xmap, xstarmap
+from .signature import Signature, chain, maybe_signature, signature
+
+__all__ = ["Signature", "chain", "chord", "chunks", "group", "maybe_signature", "signature", "xmap", "xstarmap"]
