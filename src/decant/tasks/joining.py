@@ -29,7 +29,7 @@ from ..faces import twin_of
 from .dispatch import Dispatcher
 from .job import Job
 
-__all__ = ["find", "is_on", "join", "watch"]
+__all__ = ["find", "is_on", "join", "watch", "watch_app"]
 
 logger = logging.getLogger("decant.tasks")
 _LEAD: Final = r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*"
@@ -75,7 +75,6 @@ def find(app: Any, url: URL) -> Any:
     db = twin_of(app.extensions.get("sqlalchemy"))
     if db is None or not hasattr(db, "session_class"):
         return None
-    watch(db.session_class)
     if not has_app() or current_app() is not app or not db.session.registry.has():
         return None
     session = db.session.registry()
@@ -129,9 +128,15 @@ async def join(session: Any, jobs: Iterable[Job], insert: Callable[[], Any], dis
 # -- what becomes of it --------------------------------------------------------------------------------------------
 
 
+def watch_app(app: Any) -> None:
+    """Watch the sessions of an application; of one whose database comes later, those of all."""
+    db = twin_of(app.extensions.get("sqlalchemy"))
+    watch(getattr(db, "session_class", Session))
+
+
 def watch(session_class: type[Session]) -> None:
     """Note from now on what sessions of a class write, and what becomes of the jobs that join them."""
-    if session_class in _watched:
+    if any(issubclass(session_class, known) for known in _watched):
         return
     _watched.add(session_class)
     event.listen(session_class, "after_flush", _flushed)

@@ -56,6 +56,8 @@ class Runtime:
         self.redis: Redis = client(app, conf.redis_url)
         self.dispatcher = Dispatcher(self.redis, self.names)
         self.listener = Listener(self.redis, self.names)
+        if self.ledger is not None:
+            joining.watch_app(app)
         if hasattr(app, "after_serving"):  # Quart's; with a Flask application it ends with its loop
             with suppress(AssertionError):  # it serves already: likewise
                 app.after_serving(self.aclose)
