@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ..errors import DecantError
+from .tasks import tasks
 from .up import up
 from .worker import worker
 
@@ -29,6 +30,7 @@ _NoArgsIsHelpError: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # 
 
 decant.add_command(up)
 decant.add_command(worker)
+decant.add_command(tasks)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
