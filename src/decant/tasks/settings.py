@@ -7,7 +7,7 @@ the application's configuration, and its dictionaries ``TASKS`` and ``CELERY``; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from datetime import timedelta, tzinfo
+from datetime import UTC, timedelta, tzinfo
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -111,6 +111,8 @@ class Conf(MutableMapping[str, Any]):
     def tz(self) -> tzinfo:
         """The time zone."""
         value = self["timezone"]
+        if value == "UTC":  # the default, for which no file has to be read
+            return UTC
         return ZoneInfo(value) if isinstance(value, str) else value
 
     @property
