@@ -117,8 +117,8 @@ class Commands:
     def _told(self, job: Any) -> dict[str, Any]:
         return {
             "id": str(job.id),
-            "name": job.task,
-            "type": job.task,
+            "name": job.job.task,
+            "type": job.job.task,
             "attempt": job.attempt,
             "time_start": job.started,
             "hostname": self.service.id,

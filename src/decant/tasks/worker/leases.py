@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from ...errors import Unavailable
+from ..job import Claimed
 from .claims import CONNECTION_ERRORS, Claim, Claims
 
 __all__ = ["ActiveJob", "Leases"]
@@ -20,7 +21,7 @@ class ActiveJob(Protocol):
 
     id: UUID
     attempt: int
-    task: str
+    job: Claimed
     started: float
     durable: bool
 
@@ -74,15 +75,15 @@ class Leases:
         running = {job.id for job in self._active() if jobs.get(job.id) is job}  # others have ended meanwhile
         for id_ in revoked & running - self.revoked:
             self.revoked.add(id_)
-            logger.info("job %s (%s) is stopped: it was revoked", id_, jobs[id_].task)
+            logger.info("job %s (%s) is stopped: it was revoked", id_, jobs[id_].job.task)
             await self._stop(id_, "revoked")
         for id_ in running - kept - revoked:
-            logger.warning("job %s (%s) is stopped: its lease has ended and it is no longer ours", id_, jobs[id_].task)
+            logger.warning("job %s (%s) is stopped: its lease ended, it is no longer ours", id_, jobs[id_].job.task)
             await self._stop(id_, "lost")
 
     async def _renew_in_redis(self) -> None:
         lost = await self._claims.renew(list(self._claimed()), int(self.lease_s * 1000), alone=self._alone)
         for job in list(self._active()):
             if not job.durable and str(job.id) in lost:  # for the others, the ledger decides
-                logger.warning("job %s (%s) is stopped: another worker has begun it", job.id, job.task)
+                logger.warning("job %s (%s) is stopped: another worker has begun it", job.id, job.job.task)
                 await self._stop(job.id, "lost")

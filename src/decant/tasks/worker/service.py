@@ -137,7 +137,7 @@ class Service:
     @asynccontextmanager
     async def _started(self) -> AsyncIterator[None]:
         await worker_init.send(self)
-        await _reported(load_tasks(self.tasks), "the modules of tasks cannot be imported")
+        await _reported(load_tasks(self.tasks, self.app), "the modules of tasks cannot be imported")
         if self._starts_app:
             await _reported(start_app(self.app), "the application did not start")
         try:

@@ -111,9 +111,14 @@ async def start_app(app: Any) -> None:
         await app.startup()
 
 
-async def load_tasks(tasks: Any) -> None:
+async def load_tasks(tasks: Any, app: Any) -> None:
     """Import the modules that define tasks, and tell who waits for that."""
-    await asyncio.to_thread(tasks.import_modules)
+
+    def read_files() -> None:
+        tasks.import_modules()
+        _ = tasks.runtime(app).conf.tz  # a file of the time zones'
+
+    await asyncio.to_thread(read_files)
     await tasks.finalize()
 
 
@@ -131,7 +136,7 @@ class _Stock:
         self.on_startup, self.on_shutdown = on_startup, on_shutdown
 
     async def start(self, ctx: dict[Any, Any]) -> None:
-        await load_tasks(self.tasks)
+        await load_tasks(self.tasks, self.app)
         await start_app(self.app)
         runtime = self.tasks.runtime(self.app)
         worker = new_worker_id()
@@ -166,7 +171,7 @@ def told(duties: Duties) -> dict[str, Any]:
     """What a heartbeat says of any worker's jobs."""
     totals = duties.minutes.totals
     active = [
-        {"id": str(job.id), "task": job.task, "attempt": job.attempt, "started": job.started}
+        {"id": str(job.id), "task": job.job.task, "attempt": job.attempt, "started": job.started}
         for job in list(duties.running.active.values())
     ]
     return {"active": active, "processed": sum(totals.values()), **totals}
