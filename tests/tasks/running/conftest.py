@@ -107,6 +107,7 @@ async def make_site(ledger_url: str, redis_url: str, no_blocking: BlockBuster) -
             db.init_app(app)
             tasks = Tasks()
             tasks.init_app(app)
+            assert tasks.conf.tz  # its zone is read from a file once
             sites.append(Site(app, db, tasks))
         finally:
             no_blocking.activate()
