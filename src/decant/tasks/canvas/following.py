@@ -112,7 +112,7 @@ def replacement(tasks: Tasks, request: Any, sig: Any, where: Origin) -> tuple[li
     for errback in request.errbacks:
         made.link_error(errback)
     if request.group is not None:
-        made.options |= {"group_id": request.group, "group_index": request.group_index}
+        made.set(group_id=request.group, group_index=request.group_index)
     last = made.freeze()
     plan = Plan(tasks, where)
     plan.add(made, (), [_signature(tasks, one) for one in request.chain])

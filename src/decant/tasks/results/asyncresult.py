@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ...faces import called, io_method, io_property
 from .. import states
+from ..errors import ChordError
 from ..ids import as_uuid
 from .base import ResultBase
 from .reading import Meta, children, ended, read
@@ -76,7 +77,7 @@ class AsyncResult(ResultBase):
 
         A failure is raised: exceptions that are built in, those of ``decant.tasks``, and classes that the task names in
         ``throws`` or ``autoretry_for`` as they were, all others as :exc:`~decant.tasks.errors.RemoteError`; the cause
-        has the traceback in the worker. If one of a chain's tasks before it fails, that is raised.
+        has the traceback in the worker. If one before it in a chain fails, or one of a chord's header, that is raised.
 
         :param timeout: seconds; ``None``: for as long as it takes.
         :param propagate: without it the exception is returned.
@@ -90,11 +91,20 @@ class AsyncResult(ResultBase):
         async with aclosing(ended(self.app, list(ids), timeout)) as metas:
             async for meta in metas:
                 if meta.id == self._uuid:
+                    if isinstance(meta.raised(), ChordError):
+                        await self._raise_cause(ids)
                     return await self._got(meta, propagate, callback, on_message)
                 error = meta.raised()
                 if error is not None:
                     raise error
         raise AssertionError("a wait ended before the job")
+
+    async def _raise_cause(self, ids: Collection[UUID]) -> None:
+        """Why the chord failed whose body this is, if the header's results are known here."""
+        for meta in (await read(self.app, [one for one in ids if one != self._uuid])).values():
+            error = meta.raised()
+            if error is not None:
+                raise error
 
     async def _got(self, meta: Meta, propagate: bool, callback: Any, on_message: Any) -> Any:
         if on_message is not None:
