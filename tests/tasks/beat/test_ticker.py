@@ -247,7 +247,7 @@ async def test_an_entry_can_be_switched_off_and_on(either: Setting) -> None:
     ],
 )
 async def test_a_night_in_which_clocks_are_changed_has_one_tick(setting: Setting, begin: str, ran: list[str]) -> None:
-    setting.tasks.conf.timezone = "Europe/Berlin"
+    await asyncio.to_thread(setattr, setting.tasks.conf, "timezone", "Europe/Berlin")  # reads a file
     setting.schedules(nightly=crontab(30, 2))
     ticker = Ticker(setting.tasks, setting.app)  # by the real clock, which is another one here
     found = []
