@@ -10,6 +10,7 @@ from uuid import UUID
 
 from quart import current_app, redirect, request
 
+from ..tasks import states
 from . import facts
 from .problems import Problem
 
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["DONE", "ROUTES", "purge"]
 
 _PURGE_S: Final = 10.0
+_STOPPED: Final = (None, states.REVOKED, states.STARTED)
 
 DONE: Final[dict[str, str]] = {
     "retry": "The job is in its queue again.",
     "revoke": "The job is revoked: it does not begin.",
     "abort": "The job was told to stop.",
-    "ended": "The job has ended meanwhile, so nothing was changed.",
+    "ended": "Nothing was changed: the job has ended meanwhile, or waits already.",
     "pause": "The worker was told to pause: what runs there goes on, and nothing new begins.",
     "resume": "The worker was told to go on.",
     "shutdown": "The worker was told to shut down: what runs there may end within the grace time.",
@@ -66,15 +68,13 @@ async def task_action(monitor: Monitor, id: UUID, action: str) -> Any:  # noqa: 
     runtime = monitor.store.runtime
     if request.method == "GET":
         return await _ask_about_task(monitor, id, action)
-    if runtime.ledger is None:
-        raise Problem(404, f"Unknown task '{id}'")
     if action == "retry":
-        job = await runtime.ledger.requeue(id)
+        job = await runtime.ledger.requeue(id) if runtime.ledger is not None else None
         if job is not None:
-            runtime.dispatcher.push_soon([job])
+            await runtime.push([job])
         return _back("task", "retry" if job is not None else "ended", id=id)
-    await runtime.revoke([id], action == "abort", "SIGTERM")
-    return _back("task", action, id=id)
+    states_after = await runtime.revoke([id], action == "abort", "SIGTERM")
+    return _back("task", action if states_after.get(id) in _STOPPED else "ended", id=id)
 
 
 async def _ask_about_task(monitor: Monitor, id: UUID, action: str) -> Any:  # noqa: A002
@@ -118,23 +118,15 @@ async def worker_action(monitor: Monitor, name: str, action: str) -> Any:
 
 async def schedule_action(monitor: Monitor, action: str) -> Any:
     name = (await request.form).get("name", "")
-    await _SCHEDULE[action](monitor, name)
+    ticker = monitor.ticker
+    try:
+        if action == "run":
+            await ticker.run_now(name)
+        else:
+            await ticker.enable(name, action == "enable")
+    except (LookupError, TypeError, ValueError) as error:  # not configured, or not so that it could run
+        raise Problem(404 if isinstance(error, LookupError) else 400, str(error)) from None
     return _back("schedules", action)
-
-
-async def _run_now(monitor: Monitor, name: str) -> None:
-    raise NotImplementedError
-
-
-async def _enable(monitor: Monitor, name: str) -> None:
-    raise NotImplementedError
-
-
-async def _disable(monitor: Monitor, name: str) -> None:
-    raise NotImplementedError
-
-
-_SCHEDULE: Final = {"run": _run_now, "enable": _enable, "disable": _disable}
 
 
 # -- queues --------------------------------------------------------------------------------------------------------

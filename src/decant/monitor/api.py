@@ -55,7 +55,7 @@ async def list_workers(monitor: Monitor) -> Any:
             raise Problem(404, f"Unknown worker '{name}'")
     if request.args.get("status", "") not in ("", "0", "false", "False"):
         return jsonify({worker.id: True for worker in workers})
-    registered = sorted(monitor.tasks.tasks)
+    registered = monitor.task_names()
     return jsonify({worker.id: _described(worker, registered) for worker in workers})
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from quart import Response, jsonify, request
 
 from ..tasks import codec, states
-from . import facts
+from . import facts, pages_of_jobs
 from .api import parameter_of, told
 from .filters import JobFilter, read_time
 from .listing import COLUMNS, WINDOW, sort_newest
@@ -110,7 +110,7 @@ def _row(row: Any) -> dict[str, Any]:
 
 async def task_types(monitor: Monitor) -> Any:
     """The names of the tasks that the application knows, and of those in the ledger."""
-    known = set(monitor.tasks.tasks)
+    known = set(monitor.task_names())
     async with monitor.store.database() as connection:
         known.update(await facts.names(connection, "task"))
     return jsonify({"task-types": sorted(known)})
@@ -124,8 +124,7 @@ def _id(given: str) -> UUID:
 
 
 async def task_info(monitor: Monitor, id: str) -> Any:  # noqa: A002
-    async with monitor.store.database() as connection:
-        found = await facts.job(connection, _id(id))
+    found = await pages_of_jobs.known(monitor.store, _id(id))
     if found is None:
         raise Problem(404, f"Unknown task '{id[:80]}'")
     row = found.row

@@ -14,9 +14,9 @@ from .history import Period
 
 __all__ = ["Series", "bars", "lines", "nice_ceiling"]
 
-WIDTH: Final = 640
-HEIGHT: Final = 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 24
+WIDTH: Final = 480
+HEIGHT: Final = 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 10, 26
 _INNER: Final = WIDTH - _LEFT - _RIGHT
 _TALL: Final = HEIGHT - _TOP - _BOTTOM
 _TICKS: Final = 4

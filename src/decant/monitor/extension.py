@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from quart import Blueprint, Response, current_app, request
 
 from ..errors import ConfigError, Overloaded, Unavailable
+from ..tasks.beat.ticker import Ticker
 from . import access, acting, api, api_tasks, pages, pages_of_jobs, rendering
 from .access import Guard
 from .live import Hub
@@ -98,6 +99,15 @@ class Monitor(Blueprint):
             app = current_app._get_current_object()  # type: ignore[attr-defined]
             hub = self._hubs[loop] = Hub(self.store, partial(_stops, app))
         return hub
+
+    @property
+    def ticker(self) -> Ticker:
+        """Reads and changes the schedule."""
+        return Ticker(self.tasks, current_app._get_current_object())  # type: ignore[attr-defined]
+
+    def task_names(self) -> list[str]:
+        """The application's tasks, without those that only stand in for Celery's own."""
+        return sorted(name for name in self.tasks.tasks if not name.startswith("celery."))
 
     async def may_act_now(self) -> bool:
         """Whether this request's user may change something."""

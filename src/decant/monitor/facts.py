@@ -17,7 +17,6 @@ __all__ = [
     "job",
     "names",
     "queue_counts",
-    "schedules",
     "waiting_ids",
 ]
 
@@ -149,10 +148,3 @@ SELECT id FROM (
 async def waiting_ids(connection: Any, queue: str, until: datetime) -> list[UUID]:
     """At most 1,000 jobs that wait in a queue and were made before ``until``."""
     return [row["id"] for row in await connection.fetch(PURGED, queue, until)]
-
-
-SCHEDULES: Final = "SELECT * FROM decant_schedule ORDER BY name LIMIT 1000"
-
-
-async def schedules(connection: Any) -> list[Any]:
-    return list(await connection.fetch(SCHEDULES))

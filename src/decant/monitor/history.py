@@ -22,6 +22,11 @@ class Period:
     def slots(self) -> int:
         return self.length // self.step
 
+    @property
+    def past(self) -> str:
+        """To be read after "the last"."""
+        return self.label.removeprefix("1 ")
+
 
 PERIODS: Final = {
     period.name: period

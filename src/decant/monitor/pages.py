@@ -79,7 +79,7 @@ def _charts(past: History) -> list[tuple[str, Markup]]:
             "Throughput",
             charts.bars(
                 "Jobs that ended",
-                f"{total.succeeded:,} succeeded and {total.failed:,} failed in the last {period.label}.",
+                f"{total.succeeded:,} succeeded and {total.failed:,} failed in the last {period.past}.",
                 period,
                 starts,
                 [
@@ -93,7 +93,7 @@ def _charts(past: History) -> list[tuple[str, Markup]]:
             charts.lines(
                 "Seconds of running and of waiting, on average",
                 f"{duration(total.run_s)} of running and {duration(total.wait_s)} of waiting"
-                f" in the last {period.label}.",
+                f" in the last {period.past}.",
                 period,
                 starts,
                 [
@@ -107,7 +107,7 @@ def _charts(past: History) -> list[tuple[str, Markup]]:
             "Failures and retries",
             charts.bars(
                 "Attempts that failed",
-                f"{total.failed:,} failed for good and {total.retried:,} were retried in the last {period.label}.",
+                f"{total.failed:,} failed for good and {total.retried:,} were retried in the last {period.past}.",
                 period,
                 starts,
                 [
@@ -202,11 +202,9 @@ async def broker(monitor: Monitor) -> Any:
 
 
 async def schedules(monitor: Monitor) -> Response:
-    async with monitor.store.database() as connection:
-        rows = await facts.schedules(connection)
-    return await monitor.page(
-        "schedules.html", refresh="jobs", rows=rows, configured=set(monitor.tasks.conf.beat_schedule)
-    )
+    rows = await monitor.ticker.rows()
+    configured = set(monitor.store.runtime.conf.beat_schedule)
+    return await monitor.page("schedules.html", refresh="jobs", rows=rows, configured=configured)
 
 
 # -- live ----------------------------------------------------------------------------------------------------------

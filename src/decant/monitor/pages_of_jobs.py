@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pprint import pformat
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +21,7 @@ from .store import Store, settled
 if TYPE_CHECKING:
     from .extension import Monitor
 
-__all__ = ["ROUTES", "Step", "shown_state", "timeline", "told"]
+__all__ = ["ROUTES", "Step", "known", "shown_state", "timeline", "told"]
 
 _LONGEST: Final = 20_000
 
@@ -76,7 +76,7 @@ async def tasks(monitor: Monitor) -> Any:
         wanted=wanted,
         given={name: request.args.get(name, "") for name in JobFilter.names()},
         states=STATES,
-        names={"task": sorted({*names["task"], *monitor.tasks.tasks}), "queue": names["queue"]},
+        names={"task": sorted({*names["task"], *monitor.task_names()}), "queue": names["queue"]},
         total=total,
         window=WINDOW,
         shown_state=shown_state,
@@ -148,8 +148,7 @@ def _message(data: bytes | None) -> str:
 
 async def task(monitor: Monitor, id: UUID) -> Response:  # noqa: A002
     store, problems = monitor.store, list[str]()
-    async with store.database() as connection:
-        found = await facts.job(connection, id)
+    found = await known(store, id)
     if found is None:
         raise Problem(404, f"Unknown task '{id}'")
     return await monitor.page(
@@ -167,9 +166,21 @@ async def task(monitor: Monitor, id: UUID) -> Response:  # noqa: A002
         attempts=[(attempt, _message(attempt["error"]), _error(attempt["error"])) for attempt in found.attempts],
         shown_state=shown_state,
         ended=found.row["state"] in states.READY_STATES,
+        durable=store.runtime.ledger is not None and bool(found.row["payload"]),
         waits=found.row["state"] in (states.PENDING, states.RETRY),
         online=await settled(_online(store), problems) if found.row["state"] == states.STARTED else None,
     )
+
+
+async def known(store: Store, id: UUID) -> facts.Job | None:  # noqa: A002
+    """A job, from the ledger or, if it is not durable, from Redis."""
+    found = None
+    if store.runtime.ledger is not None:
+        async with store.database() as connection:
+            found = await facts.job(connection, id)
+    if found is None and (record := await store.runtime.record(id)) is not None:
+        return facts.Job(asdict(record), [], [], None, [])
+    return found
 
 
 async def _online(store: Store) -> set[str]:
@@ -177,7 +188,9 @@ async def _online(store: Store) -> set[str]:
 
 
 def _call(payload: bytes) -> list[tuple[str, str]]:
-    """Pairs of what it is called and what it is, of a job's arguments."""
+    """Pairs of what it is called and what it is, of a job's arguments. In Redis they are not kept."""
+    if not payload:
+        return []
     try:
         envelope = codec.decode_envelope(payload)
     except Exception as error:

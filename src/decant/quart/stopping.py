@@ -54,6 +54,11 @@ class Connections:
         self._finishing: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the server has stopped to listen."""
+        return self._deadline is not None
+
     def begin(self, timeout_s: float) -> None:
         """The server starts.
 
