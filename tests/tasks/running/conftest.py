@@ -45,7 +45,7 @@ class Site:
 
     @property
     def running(self) -> Any:
-        return running_of(self.tasks, self.app)
+        return running_of(self.tasks, self.app, {"worker": "worker"})
 
     def ctx(self, worker: str = "worker", job_try: int = 1) -> dict[str, Any]:
         return {"worker": worker, "lease_s": 10.0, "recorder": self.recorder, "redis": self.redis, "job_try": job_try}
@@ -87,7 +87,8 @@ class Site:
             return await connection.fetchval(statement, *args)
 
     async def aclose(self) -> None:
-        self.running.close()
+        for worker in ("worker", "another"):
+            running_of(self.tasks, self.app, {"worker": worker}).close()
         await self.runtime.aclose()
         await self.redis.aclose(close_connection_pool=True)
         await client(self.app).aclose()
@@ -98,12 +99,12 @@ async def make_site(ledger_url: str, redis_url: str, no_blocking: BlockBuster) -
     """Makes sites: ``make_site(framework, **config)``, Quart's by default. Their table ``note`` has a ``text``."""
     sites: list[Site] = []
 
-    def make(framework: Any = quart.Quart, **config: Any) -> Site:
+    def make(framework: Any = quart.Quart, database_url: str = ledger_url, **config: Any) -> Site:
         no_blocking.deactivate()  # as before a server's loop runs
         try:
             db = SQLAlchemy()
             app = framework("site")
-            app.config.update(SQLALCHEMY_DATABASE_URI=ledger_url, REDIS_URL=redis_url, **config)
+            app.config.update(SQLALCHEMY_DATABASE_URI=database_url, REDIS_URL=redis_url, **config)
             db.init_app(app)
             tasks = Tasks()
             tasks.init_app(app)

@@ -131,7 +131,8 @@ class Attempt:
                 await self._in_app()
             return self.settling.again_s
         finally:
-            del self.running.active[self.id]
+            if self.running.active.get(self.id) is self:  # else it was taken for dead here, and has begun again
+                del self.running.active[self.id]
 
     def _record_start(self) -> None:
         if self.recorder is not None:

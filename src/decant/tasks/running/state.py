@@ -31,7 +31,7 @@ def worker_id() -> str:
 
 
 class Running:
-    """One per application and event loop. ``runtime`` is the application's ledger, index and channels.
+    """One per worker, application and event loop. ``runtime`` is the application's ledger, index and channels.
 
     :attr:`rates` and :attr:`limits` may be set while jobs run.
     """
@@ -78,21 +78,29 @@ class Running:
         return self._processes
 
     def close(self) -> None:
-        """Let idle threads and processes end; those that work end after it."""
+        """Let idle threads and processes end; those that work end after it. The worker is forgotten."""
+        for workers in _running.get(self.app, {}).values():
+            if workers.get(self.worker) is self:
+                del workers[self.worker]
         self.threads.close()
         if self._processes is not None:
             self._processes.close()
             self._processes = None
 
 
-_running: Final[WeakKeyDictionary[Any, WeakKeyDictionary[asyncio.AbstractEventLoop, Running]]] = WeakKeyDictionary()
+_Workers = dict[str, Running]
+_running: Final[WeakKeyDictionary[Any, WeakKeyDictionary[asyncio.AbstractEventLoop, _Workers]]] = WeakKeyDictionary()
 
 
 def running_of(tasks: Any, app: Any, ctx: Mapping[Any, Any] = {}) -> Running:
-    """That of an application on this event loop, made for the first job. ``ctx`` is arq's, of a worker's."""
-    loops = _running.setdefault(app, WeakKeyDictionary())
-    loop = asyncio.get_running_loop()
-    found = loops.get(loop)
-    if found is None or ctx.get("worker", found.worker) != found.worker:
-        found = loops[loop] = Running(tasks, app, ctx)
+    """That of an application's worker on this event loop, made when it is first asked for.
+
+    :param ctx: arq's, whose ``worker`` says which; without it the first one is meant.
+    """
+    workers = _running.setdefault(app, WeakKeyDictionary()).setdefault(asyncio.get_running_loop(), {})
+    name = ctx.get("worker")
+    found = next(iter(workers.values()), None) if name is None else workers.get(name)
+    if found is None:
+        found = Running(tasks, app, ctx)
+        workers[found.worker] = found
     return found
