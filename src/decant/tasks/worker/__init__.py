@@ -14,4 +14,6 @@ The ``ctx`` that a job's function gets has, besides arq's own keys (``redis job_
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from .settings import worker_settings
+
+__all__ = ["worker_settings"]
