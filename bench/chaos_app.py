@@ -27,7 +27,7 @@ from decant.errors import Overloaded, Unavailable
 from decant.tasks import Tasks
 from decant.tasks.worker.settings import worker_settings
 
-app = Quart("chaos")
+app = Quart(__name__)
 app.config.update(
     SQLALCHEMY_DATABASE_URI=os.environ["CHAOS_DATABASE_URL"],
     REDIS_URL=os.environ["CHAOS_REDIS_URL"],

@@ -53,6 +53,7 @@ class Bench:
 
     def __init__(self, database_url: str, redis_url: str, log: Path) -> None:
         self.redis, self.log = Redis.from_url(redis_url), log
+        log.touch()
         # Celery's queues and results in a database of their own.
         self.celery_url = redis_url.rpartition("/")[0] + "/1"
         self.celery = Redis.from_url(self.celery_url)

@@ -10,7 +10,7 @@ from decant import Quart
 from decant.tasks import Tasks
 from decant.tasks.worker.settings import worker_settings
 
-app = Quart("bench")
+app = Quart(__name__)
 app.config.update(
     SQLALCHEMY_DATABASE_URI=os.environ["BENCH_DATABASE_URL"],
     REDIS_URL=os.environ["BENCH_REDIS_URL"],

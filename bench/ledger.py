@@ -133,7 +133,7 @@ async def measure(servers: Any, rows: int, repeats: int) -> bool:
     begun = time.perf_counter()
     await fill(servers.database_url, rows)
     print(f"{rows:,} jobs were written in {time.perf_counter() - begun:.0f} s")
-    app = Quart("bench")
+    app = Quart(__name__)
     app.config.update(SQLALCHEMY_DATABASE_URI=servers.database_url, REDIS_URL=servers.redis_url, SECRET_KEY="bench")
     tasks = Tasks(app)
     app.register_blueprint(Monitor(tasks, guard=lambda: True), url_prefix="/jobs")
