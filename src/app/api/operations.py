@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from msgspec import Struct
-from quart import Response, request
+from quart import Response, abort, request
 from quart.typing import ResponseReturnValue
 from quart_schema import document_querystring, document_request, operation_id, tag, validate_response
 
@@ -22,11 +22,14 @@ _ATTRIBUTE = "_api_operation"
 
 @dataclass(frozen=True)
 class Operation:
-    """What quart-schema has no place for: statuses of ``problems``, and ``headers`` of the answer by name."""
+    """What quart-schema has no place for: statuses of ``problems``, ``headers`` of the answer by name, and the media
+    type of a body that is no JSON, with what it is.
+    """
 
     status: int
     problems: frozenset[int]
     headers: dict[str, str] = field(default_factory=dict)
+    takes: tuple[str, str] | None = None
 
 
 def operation(
@@ -36,6 +39,7 @@ def operation(
     answers: type[Struct] | None,
     status: int = 200,
     body: type[Struct] | None = None,
+    takes: tuple[str, str] | None = None,
     query: type[Struct] | None = None,
     problems: tuple[int, ...] = (),
     headers: dict[str, str] | None = None,
@@ -45,16 +49,20 @@ def operation(
     :param name: its ``operationId``.
     :param answers: what it returns, alone or as ``(value, status, headers)``; None if it returns :func:`nothing`.
     :param body: what the request's JSON is read into, for the view's argument ``body``.
+    :param takes: the media type of a body that the view reads by itself, and what it is.
     :param query: what the query is read into, for the view's argument ``query``; without it a query is refused.
     :param problems: statuses besides those that follow from the other arguments.
     """
-    follow = {401, 422, 429, 500, 503, *problems, *((400, 403, 413, 415) if body is not None else ())}
-    described = Operation(status, frozenset(follow), headers or {})
+    reads = body is not None or takes is not None
+    follow = {401, 422, 429, 500, 503, *problems, *((400, 403, 413, 415) if reads else ())}
+    described = Operation(status, frozenset(follow), headers or {}, takes)
 
     def decorator(view: View) -> Callable[..., Awaitable[ResponseReturnValue]]:
         @wraps(view)
         async def wrapper(**arguments: Any) -> Any:
             asked = read_query(request, query)
+            if takes is not None and request.mimetype != takes[0]:
+                abort(415, f"Send the body as {takes[0]}.")
             if asked is not None:
                 arguments["query"] = asked
             if body is not None:

@@ -18,7 +18,7 @@ _RESPONSES = {
     404: ("NotFound", "There is none, or it is not yours."),
     409: ("Conflict", "It exists already."),
     413: ("ContentTooLarge", "The body is too big."),
-    415: ("UnsupportedMediaType", "The body is not said to be JSON."),
+    415: ("UnsupportedMediaType", "The body is not said to be what the operation takes."),
     422: ("UnprocessableContent", "Some fields or parameters are wrong: ``errors`` lists them."),
     429: ("TooManyRequests", "More than may be asked for in this time."),
     500: ("InternalServerError", "Something went wrong here; it has been logged."),

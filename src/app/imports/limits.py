@@ -10,6 +10,7 @@ from ..web.limits import rate
 
 __all__ = ["allow_file", "count_import", "most_bytes"]
 
+_UPLOAD_S = 600  # for all of the file; Quart's own minute is too short for a slow line
 _FORM_BYTES = 64 * 1024  # what a form has around the file
 
 
@@ -22,7 +23,8 @@ def most_bytes() -> int:
 def allow_file(*, known: bool = False) -> None:
     """Let this request bring a file: before its body is read, and only for who is ``known`` or has a session."""
     if known or isinstance(session.get("user_id"), int):
-        request.max_content_length = most_bytes() + _FORM_BYTES  # type: ignore[misc]
+        request.max_content_length = most_bytes() + _FORM_BYTES
+        request.body_timeout = _UPLOAD_S
 
 
 async def _user() -> str:

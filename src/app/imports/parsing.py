@@ -176,7 +176,8 @@ def _checked(found: Sequence[Header]) -> Header:
                 raise Malformed(f"The column {name} is there {names.count(name)} times.")
         if "target" in names:
             return header
-    shown = ", ".join(max((header.names for header in found), key=len))[:_SHOWN]
+    names = max((list(header.names) for header in found), key=len)
+    shown = ", ".join(names)[:_SHOWN]
     raise Malformed(
         f"The first row must name the columns, and target is missing: it has {shown!r}. There are"
         f" {', '.join(COLUMNS)}; commas or semicolons are between them."

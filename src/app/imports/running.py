@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import structlog
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Update, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from ..extensions import db
@@ -179,7 +179,7 @@ async def _do(work: _Work, header: Header, batch: list[Row]) -> _Work:
     return after
 
 
-def _advance(work: _Work, made: int, refused: int) -> object:
+def _advance(work: _Work, made: int, refused: int) -> Update:
     return (
         update(Import)
         .where(Import.id == work.id)

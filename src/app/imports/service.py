@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import BinaryIO
+from typing import IO
+from uuid import UUID
 
 from quart import current_app
 from sqlalchemy import delete, select
@@ -20,17 +21,25 @@ from ..web.forms import Invalid
 from . import reports, running
 from .parsing import Malformed, read_header
 
-__all__ = ["Importing", "begin", "cancel", "find", "first_errors", "recent"]
+__all__ = ["Importing", "UnderWay", "begin", "cancel", "find", "first_errors", "recent"]
 
 _LISTED = 50
 _LONGEST_NAME = 200
 _STALE = timedelta(days=1)
 
 
-async def begin(owner: User, file: BinaryIO, name: str) -> Import:
+class UnderWay(Invalid):
+    """Its owner has an import that has not ended."""
+
+    def __init__(self) -> None:
+        super().__init__({"file": "An import of yours is under way. Wait for its end, or cancel it."})
+
+
+async def begin(owner: User, file: IO[bytes], name: str) -> Import:
     """Keep the file, piece by piece, and enqueue the job that makes its links.
 
-    :raises Invalid: if it cannot be an import, or one of the owner's is under way.
+    :raises UnderWay: if one of the owner's has not ended.
+    :raises Invalid: if it cannot be an import.
     """
     piece = file.read(running.CHUNK_BYTES)
     try:
@@ -46,7 +55,7 @@ async def begin(owner: User, file: BinaryIO, name: str) -> Import:
         await db.session.refresh(owner)  # the rollback expired it
         if "uq_imports_owner_id_active" not in str(error.orig):
             raise
-        raise Invalid({"file": "An import of yours is under way. Wait for its end, or cancel it."}) from None
+        raise UnderWay from None
     number = 0
     while piece:
         chunk = {"import_id": made.id, "number": number, "body": piece}
@@ -54,7 +63,7 @@ async def begin(owner: User, file: BinaryIO, name: str) -> Import:
         made.size_bytes += len(piece)
         piece, number = file.read(running.CHUNK_BYTES), number + 1
     result = await run_import.delay(made.id)  # in the transaction of the file
-    made.task_id = result.id
+    made.task_id = UUID(str(result.id))
     await db.session.commit()
     return made
 

@@ -10,6 +10,7 @@ from typing import Any
 from app.extensions import tasks
 from decant.context import current_app
 from decant.errors import Unavailable
+from decant.tasks import Task
 
 __all__ = ["forget_imports", "run_import"]
 
@@ -18,8 +19,16 @@ def _imports() -> Any:
     return current_app().extensions["imports"]
 
 
+class _Importing(Task):
+    """Its owner is told, and may import again, where the job fails for good."""
+
+    async def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        await _imports().fail(args[0])
+
+
 @tasks.task(
     name="imports.run",
+    base=_Importing,
     autoretry_for=(Unavailable,),
     retry_backoff=True,
     retry_backoff_max=60,
