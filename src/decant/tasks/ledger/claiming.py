@@ -11,7 +11,7 @@ from uuid import UUID
 
 from ..job import Claimed, Job
 from .inserting import FIRST_PUSH_S
-from .rows import Fetch, job_of
+from .rows import Fetch
 
 __all__ = ["Claim", "claim_calls", "give_back", "progress", "renew", "retry"]
 
@@ -26,7 +26,7 @@ class Claim:
 
 
 _JOB: Final = """j.id, j.task, j.queue, j.priority, j.eta, j.expires, j.max_attempts, j.retries, j.parent, j.root,
-  j.group_id, j.group_index, j.summary, j.request_id"""
+  j.group_id AS group, j.group_index, j.summary, j.request_id"""
 
 # A dead worker's job is taken over here as well as by the sweeper, since arq brings it again by itself. One that must
 # not be begun once more is left to the sweeper, and so is one that came before its time.
@@ -48,7 +48,7 @@ UPDATE decant_jobs j SET state = 'STARTED', attempt = j.attempt + 1, worker = w.
   custom_state = NULL, progress = NULL
 FROM held h JOIN wanted w ON w.id = h.id
 WHERE j.id = h.id AND j.id = ANY($1::uuid[])
-RETURNING {_JOB}, j.payload, j.attempt, j.created, j.deaths
+RETURNING {_JOB}, j.payload, j.attempt, j.created, j.deaths > 0 AS rerun
 """
 
 
@@ -59,12 +59,7 @@ async def claim_calls(connection: Any, claims: list[Claim]) -> list[Claimed | No
         _CLAIM, [*first], [claim.worker for claim in first.values()], [claim.lease_s for claim in first.values()]
     )
     begun = {row["id"]: row for row in rows}
-    return [_claimed(begun[claim.id]) if first[claim.id] is claim and claim.id in begun else None for claim in claims]
-
-
-def _claimed(row: Any) -> Claimed:
-    claimed: Claimed = job_of(row, Claimed, attempt=row["attempt"], created=row["created"], rerun=row["deaths"] > 0)
-    return claimed
+    return [Claimed(**begun[claim.id]) if first[claim.id] is claim and claim.id in begun else None for claim in claims]
 
 
 # Whoever was asked to stop is not run again: it is left to the sweeper, at once.
@@ -81,7 +76,7 @@ UPDATE decant_jobs j SET state = CASE WHEN j.revoked THEN j.state ELSE 'PENDING'
   lease_until = CASE WHEN j.revoked THEN now() END,
   push_after = now() + interval '{FIRST_PUSH_S} s', custom_state = NULL
 FROM held h WHERE j.id = h.id AND j.id = ANY($1::uuid[])
-RETURNING {_JOB}, ''::bytea AS payload, j.state
+RETURNING {_JOB}, ''::bytea AS payload, j.revoked
 """
 _RENEW: Final = f"""
 WITH held AS ({_FENCED})
@@ -122,7 +117,8 @@ def _columns(ids_attempts: Sequence[tuple[UUID, int]]) -> tuple[list[UUID], list
 async def give_back(fetch: Fetch, ids_attempts: Sequence[tuple[UUID, int]], worker: str) -> list[Job]:
     """See :meth:`~decant.tasks.ledger.Ledger.give_back`."""
     rows = await fetch(_GIVE_BACK, *_columns(ids_attempts), worker)
-    return [job_of(row) for row in rows if row["state"] == "PENDING"]
+    given = [dict(row) for row in rows]
+    return [Job(**row) for row in given if not row.pop("revoked")]
 
 
 async def renew(

@@ -84,8 +84,7 @@ RETURNING {COLUMNS.replace("id,", "j.id,", 1).replace(", state", ", j.state").re
 async def requeue(fetch: Fetch, id_: UUID) -> Job | None:
     """See :meth:`~decant.tasks.ledger.Ledger.requeue`."""
     rows = await fetch(_REQUEUE, id_)
-    job: Job | None = job_of(rows[0]) if rows else None
-    return job
+    return job_of(record_of(rows[0])) if rows else None
 
 
 _FORGET: Final = """

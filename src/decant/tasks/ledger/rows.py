@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -61,7 +61,7 @@ class Record:
 
 
 COLUMNS: Final = ", ".join(field.name for field in fields(Record))
-_OF_JOB: Final = tuple(field.name for field in fields(Job) if field.name not in {"durable", "group", "payload"})
+_OF_JOB: Final = tuple(field.name for field in fields(Job) if field.name not in {"durable", "group"})
 
 
 def record_of(row: Any) -> Record:
@@ -69,12 +69,10 @@ def record_of(row: Any) -> Record:
     return Record(**dict(row))
 
 
-def job_of(row: Mapping[str, Any] | Record, kind: type[Job] = Job, **more: Any) -> Any:
-    """A row as a :class:`~decant.tasks.job.Job`, or as one of its subclasses with its other fields."""
-    if isinstance(row, Record):
-        row = {field.name: getattr(row, field.name) for field in fields(Record)}
-    values = {name: row[name] for name in _OF_JOB}
-    return kind(**values, group=row["group_id"], payload=row["payload"], **more)
+def job_of(record: Record) -> Job:
+    """The call that a record is of."""
+    values = {name: getattr(record, name) for name in _OF_JOB}
+    return Job(**values, group=record.group_id)
 
 
 @cache
