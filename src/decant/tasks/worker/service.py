@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from arq.worker import get_kwargs
@@ -25,6 +25,7 @@ __all__ = ["Service", "run_worker", "working"]
 
 _GIVE_BACK_S: Final = 5.0
 _LAST_CLAIM_S: Final = 2.0
+_MOMENT_S: Final = 1.0
 _OURS: Final = ("on_startup", "on_shutdown", "handle_signals", "job_completion_wait", "ctx", "max_jobs", "burst")
 logger = logging.getLogger("decant.worker")
 
@@ -90,7 +91,7 @@ class Service:
         if conf.worker_enable_remote_control:
             handlers[names.control] = self.commands.handle
         self.ears = Ears(self.redis, handlers)
-        self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
+        self.ready, self._stop, self._stop_now = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -147,10 +148,14 @@ class Service:
                 if self._hooks[0] is not None:
                     self.worker.ctx["redis"] = self.redis
                     await _reported(self._hooks[0](self.worker.ctx), "on_startup failed")
+                with suppress(TimeoutError):  # it begins without Redis too
+                    async with asyncio.timeout(_MOMENT_S):
+                        await self.ears.subscribed.wait()
                 logger.info(
                     "worker %s is ready: queues %r, up to %d jobs at once",
                     *(self.id, self.worker.queues, self.worker.max_jobs),
                 )
+                self.ready.set()
                 await worker_ready.send(self)
                 yield
             finally:
@@ -177,7 +182,7 @@ class Service:
         await asyncio.wait([main], timeout=_LAST_CLAIM_S)
         main.cancel()
         await asyncio.wait([main])
-        await _reported(self._beat(), "the heartbeat failed", raises=False)
+        await self._beat()
         jobs = list(self.worker.tasks.values())
         if jobs:
             logger.info("waiting up to %g s for %d running jobs", self.grace_s, len(jobs))
@@ -190,8 +195,12 @@ class Service:
         await self._give_back([job for job in jobs if not job.done()])
 
     async def _beat(self) -> None:
-        async with asyncio.timeout(1.0):
-            await self.duties.heartbeat.beat()
+        """Say that it stops."""
+        try:
+            async with asyncio.timeout(_MOMENT_S):
+                await self.duties.heartbeat.beat()
+        except CONNECTION_ERRORS as error:
+            logger.debug("the heartbeat failed: %s: %s", type(error).__name__, error)
 
     async def _give_back(self, jobs: list[asyncio.Task[Any]]) -> None:
         if not jobs:
@@ -256,16 +265,13 @@ async def working(settings: Any, **options: Any) -> AsyncIterator[Service]:
     """A worker in the running loop, for as long as the block runs; it listens when the block begins."""
     service = Service(settings, **options)
     running = asyncio.create_task(service.run())
+    ready = asyncio.create_task(service.ready.wait())
     try:
-        heard = asyncio.create_task(service.ears.subscribed.wait())
-        await asyncio.wait([running, heard], return_when=asyncio.FIRST_COMPLETED, timeout=10.0)
-        heard.cancel()
+        await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
         if running.done():
             running.result()
         yield service
     finally:
         service.stop()
-        try:
-            await running
-        except CONNECTION_ERRORS as error:
-            logger.warning("the worker ended badly: %s", error)
+        await running
