@@ -53,7 +53,7 @@ class Effect(db.Model):  # type: ignore[name-defined]
     kind = db.Column(Text, nullable=False)
 
 
-@tasks.task(**AGAIN)
+@tasks.task(name="plain", **AGAIN)
 async def plain(key: str) -> None:
     """Its effect is committed before the job has ended: a worker that dies between makes it twice."""
     db.session.add(Effect(key=key, kind="plain"))
@@ -61,7 +61,7 @@ async def plain(key: str) -> None:
     await asyncio.sleep(random.uniform(0, 0.3))
 
 
-@tasks.task(transaction=True, **AGAIN)
+@tasks.task(name="exact", transaction=True, **AGAIN)
 async def exact(key: str) -> None:
     """Its effect is committed with the job's end."""
     db.session.add(Effect(key=key, kind="exact"))
@@ -69,7 +69,7 @@ async def exact(key: str) -> None:
     await asyncio.sleep(random.uniform(0, 0.3))
 
 
-@tasks.task(**AGAIN)
+@tasks.task(name="threaded", **AGAIN)
 def threaded(key: str) -> None:
     """A plain function, in a thread."""
     db.session.add(Effect(key=key, kind="threaded"))
@@ -94,7 +94,7 @@ async def call(kind: str, key: str) -> str:
                 if kind == "undone":
                     raise Undone
             return str(result.id)
-        return str((await tasks.tasks[f"{__name__}.{kind}"].delay(key)).id)
+        return str((await tasks.tasks[kind].delay(key)).id)
 
 
 async def produce(file: TextIO, until: float, pause_s: float) -> None:
