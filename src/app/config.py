@@ -18,6 +18,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from decant.errors import ConfigError
 
+from .mail.addresses import sender
+from .mail.server import MailServer
+
 __all__ = ["Settings", "load_settings"]
 
 
@@ -55,6 +58,11 @@ def _origins(value: str) -> str:
     if value == "*":
         return value
     return ",".join(_public_url(origin.strip()) for origin in value.split(","))
+
+
+def _smtp_url(value: SecretStr) -> SecretStr:
+    MailServer.parse(value.get_secret_value())
+    return value
 
 
 def _rate(value: str) -> str:
@@ -131,13 +139,21 @@ class Settings(BaseSettings):
     """Requests to the API from one address with tokens that are not valid."""
     CPU_PROCESSES: int = Field(1, ge=1, le=64)
     """Processes that each web process starts for drawing QR codes; up to 100 drawings more queue, then 503."""
+    PREVIEWS: Literal["on", "off"] = "on"
+    """Whether workers look at the pages that links lead to, for their titles and descriptions."""
+    SMTP_URL: Annotated[SecretStr, AfterValidator(_smtp_url)] | None = None
+    """``smtp://user:password@host:587?starttls=1`` or ``smtps://…``: who delivers mail. Not set: none is offered."""
+    MAIL_FROM: Annotated[str, AfterValidator(sender)] | None = None
+    """Whom mail is from: ``Decant <links@sho.rt>``. It is needed with SMTP_URL, and so is PUBLIC_URL."""
+    RATE_MAIL: Rate = "5 per hour"
+    """Mails that a user has sent to an address that is to be confirmed."""
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["console", "json"] = "console"
 
 
 def _shown(key: str, value: object) -> object:
     """What an error message may show of a wrong value: no key, no password."""
-    if key == "SECRET_KEY":
+    if key in ("SECRET_KEY", "SMTP_URL"):
         return "(hidden)"
     if key.endswith("_URL") and isinstance(value, str):
         try:
@@ -159,12 +175,16 @@ def load_settings(config: Mapping[str, Any] | None = None) -> Settings:
     """
     given = {key: value for key, value in (config or {}).items() if key in Settings.model_fields}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
         allowed = first["msg"].removeprefix("Value error, ")
         raise ConfigError(key, _shown(key, first["input"]), allowed) from None
+    for key in ("MAIL_FROM", "PUBLIC_URL"):
+        if settings.SMTP_URL is not None and getattr(settings, key) is None:
+            raise ConfigError(key, None, "it is needed where SMTP_URL is set: for the sender and the links in mails")
+    return settings
 
 
 def secret_key(settings: Settings) -> str:

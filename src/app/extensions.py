@@ -1,4 +1,6 @@
-"""What the features share: one database, one metadata, one cache, one limiter, one pool of processes, one Socket.IO."""
+"""What the features share: one database, one metadata, one cache, one limiter, one pool of processes, one Socket.IO,
+one set of background jobs.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ from decant.executor import Executor
 from decant.limiter import Limiter
 from decant.limiter.util import get_remote_address
 from decant.socketio import SocketIO
+from decant.tasks import Tasks
 
-__all__ = ["Model", "cache", "cdn", "cpu", "db", "limiter", "link_tag", "migrations", "socketio"]
+__all__ = ["Model", "cache", "cdn", "cpu", "db", "limiter", "link_room", "link_tag", "migrations", "socketio", "tasks"]
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -49,6 +52,8 @@ limiter = Limiter(
 
 socketio = SocketIO(transports=["websocket"])  # polling would need a proxy that sends each client to one process
 
+tasks = Tasks()
+
 cdn = CDN()
 
 cpu = Executor(name="cpu")
@@ -57,6 +62,11 @@ cpu = Executor(name="cpu")
 
 def link_tag(link_id: int) -> str:
     """The tag of everything cached that is known of a link: invalidated when it changes or its clicks are counted."""
+    return f"link:{link_id}"
+
+
+def link_room(link_id: int) -> str:
+    """Where open pages are told of a link's clicks and preview, over Socket.IO."""
     return f"link:{link_id}"
 
 

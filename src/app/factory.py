@@ -12,19 +12,24 @@ from hypercorn.middleware import ProxyFixMiddleware
 
 from decant import Quart
 from decant.database.migrate import upgrade
+from workers import schedule
 
 from .accounts import accounts
 from .accounts.cli import users
 from .accounts.current import init_current
+from .accounts.mail import init_mail
 from .accounts.passwords import init_passwords
 from .api import init_api
 from .api.cors import init_cors
 from .config import Settings, load_settings, secret_key
-from .extensions import cache, cpu, db, migrations
+from .extensions import cache, cpu, db, migrations, tasks
+from .imports import init_imports
 from .links import links
 from .links.rules import reserved_slugs, zones
 from .live import init_live
+from .mail.server import init_mail_server
 from .pages import pages
+from .previews import init_previews
 from .qr.views import qr
 from .redirects import init_redirects
 from .servers import init_readiness, server_urls
@@ -33,7 +38,7 @@ from .web.csrf import init_csrf
 from .web.errors import init_errors
 from .web.gate import Gate
 from .web.limits import init_limits
-from .web.logs import configure_logs
+from .web.logs import configure_logs, job_context
 from .web.sessions import Sessions
 from .web.statics import init_statics
 from .web.templates import init_templates
@@ -82,6 +87,8 @@ def _configure(app: Quart, settings: Settings, urls: dict[str, str]) -> None:
         CPU_EXECUTOR_TYPE="thread" if current_process().daemon else "process",
         CPU_EXECUTOR_MAX_WORKERS=settings.CPU_PROCESSES,
         CPU_EXECUTOR_MAX_PENDING=100,
+        TASKS_PREFIX="shortener",
+        TASKS_BEAT_SCHEDULE=schedule.SCHEDULE,
     )
 
 
@@ -90,6 +97,10 @@ def _init_extensions(app: Quart, settings: Settings) -> None:
     db.init_app(app)
     migrations.init_app(app)
     cpu.init_app(app)
+    tasks.init_app(app)
+    tasks.log_context = job_context
+    init_previews(app)
+    init_mail_server(app)
     if settings.MIGRATE_ON_START or (settings.MIGRATE_ON_START is None and settings.DATABASE_URL is None):
         app.before_serving(partial(upgrade, app))
     init_readiness(app)
@@ -107,6 +118,8 @@ def _init_extensions(app: Quart, settings: Settings) -> None:
 def _register_features(app: Quart) -> None:
     for feature in (pages, accounts, links, qr):
         app.register_blueprint(feature)
+    init_mail(app)
+    init_imports(app)
     init_api(app)
     init_cors(app)
     init_redirects(app)

@@ -1,4 +1,4 @@
-"""The workers: ``decant worker``, or arq's own ``arq workers.WorkerSettings``."""
+"""The workers: ``decant worker``, or arq's own ``arq workers.WorkerSettings``. What they do is in ``workers.jobs``."""
 
 from __future__ import annotations
 

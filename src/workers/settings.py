@@ -1,54 +1,29 @@
-"""arq's settings: the jobs, their schedule, and Redis, all from the application's own settings.
+"""What workers run: the application's tasks and its schedule, with its own settings.
 
 Without ``REDIS_URL`` or ``DATABASE_URL`` the worker shares the embedded servers of ``DATA_DIR`` with the web process.
 """
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import Any, ClassVar
-
-from arq import cron
-from arq.connections import ArqRedis
-from arq.cron import CronJob
-from redis.asyncio import ConnectionPool
+import logging
+from typing import Any
 
 from app import create_app
+from app.extensions import tasks
+from decant.tasks.worker import worker_settings
 
-from .jobs.drain import drain_clicks, forget_batches
-from .running import in_app, start, stop
-from .serializer import decode, encode
+from .jobs.drain import drain_clicks
 
 __all__ = ["WorkerSettings"]
 
-_app = create_app()
-_SOCKET_TIMEOUT_S = 5.0  # of arq's own commands, none of which blocks; it has none by default
+
+class _Routine(logging.Filter):
+    """Leaves out what is said at INFO of each run of the drain: one that has done something says so itself."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO or getattr(record, "task", None) != drain_clicks.name
 
 
-def _lazy_redis() -> ArqRedis:
-    """arq's client; it connects at its first command, so that the worker's supervisor sees why it cannot."""
-    pool = ConnectionPool.from_url(
-        _app.config["REDIS_URL"],
-        socket_timeout=_SOCKET_TIMEOUT_S,
-        socket_connect_timeout=_SOCKET_TIMEOUT_S,
-        max_connections=50,
-    )
-    return ArqRedis(pool_or_conn=pool, job_serializer=encode, job_deserializer=decode)
+logging.getLogger("decant.tasks").addFilter(_Routine())
 
-
-class WorkerSettings:
-    """What arq reads."""
-
-    cron_jobs: ClassVar[list[CronJob]] = [
-        cron(in_app(drain_clicks), second=set(range(0, 60, 2)), run_at_startup=True, timeout=60, keep_result=0),
-        cron(in_app(forget_batches), hour=3, minute=17, timeout=60, keep_result=0),
-    ]
-    redis_pool = _lazy_redis()
-    job_serializer = staticmethod(encode)
-    job_deserializer = staticmethod(decode)
-    on_startup = staticmethod(start)
-    on_shutdown = staticmethod(stop)
-    ctx: ClassVar[dict[Any, Any]] = {"app": _app}
-    timezone = UTC
-    job_completion_wait = 10  # seconds in which running jobs may end after SIGTERM
-    log_results = False
+WorkerSettings: Any = worker_settings(tasks, create_app())

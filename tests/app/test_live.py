@@ -23,13 +23,13 @@ def cookie_of(person: Person) -> str:
 
 @asynccontextmanager
 async def watching(
-    url: str, cookie: str, *slugs: Any, origin: str = ""
+    url: str, cookie: str, *slugs: Any, origin: str = "", event: str = "clicks"
 ) -> AsyncIterator[tuple[list[str], asyncio.Queue[Any]]]:
     """A page that watches links: which of them it may, and what it is told."""
     told: asyncio.Queue[Any] = asyncio.Queue()
     async with aiohttp.ClientSession() as http:  # its own stays open where it is refused
         client = socketio.AsyncClient(reconnection=False, http_session=http)
-        client.on("clicks", told.put_nowait)
+        client.on(event, told.put_nowait)
         await client.connect(url, headers={"Cookie": cookie, "Origin": origin or url}, transports=["websocket"])
         try:
             yield await client.call("watch", list(slugs), timeout=20), told

@@ -14,12 +14,19 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app import create_app
+from decant import Quart
 from workers.jobs import drain
-from workers.running import in_app
 
-__all__ = ["POINTS"]
+__all__ = ["POINTS", "run"]
 
 POINTS = ("taken", "recorded", "added", "committed", "removed")
+
+
+async def run(app: Quart) -> int:
+    """The job, as a worker runs it: in a context of the application."""
+    async with app.app_context():
+        counted: int = await drain.drain_clicks()
+        return counted
 
 
 def kill() -> None:
@@ -63,7 +70,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             arm(line.strip())
-            asyncio.run(in_app(drain.drain_clicks)({"app": app}))
+            asyncio.run(run(app))
             os._exit(0)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 

@@ -22,12 +22,10 @@ from decant import Quart
 from decant.redis import Redis, client
 from tests.app.proxy import Proxy
 from tests.valkey import running
-from workers.jobs import drain as drain_module
 from workers.jobs.clicks import BATCH, QUEUE, take_batch
 from workers.jobs.drain import count, drain, forget_batches
-from workers.running import in_app
 
-from .killed import POINTS
+from .killed import POINTS, run
 
 
 @pytest.fixture
@@ -139,11 +137,10 @@ async def test_the_database_is_away(make: Any, app_database_url: str, redis_url:
     await client(app).flushdb()
     await add_links(app, 1)
     await visit(app, "link0", 3)
-    job = in_app(drain_module.drain_clicks)
     await proxy.stop()
-    assert await job({"app": app}) == 0
+    assert await run(app) == 0
     await proxy.start()
-    assert await job({"app": app}) == 3
+    assert await run(app) == 3
     async with app.app_context():
         await db.engine.dispose()  # before the proxy, whose end would be logged
     await proxy.stop()
@@ -201,10 +198,9 @@ async def test_a_worker_that_is_killed_now_and_then(
 async def test_two_workers_at_once(app: Quart, redis: Redis) -> None:
     """Ten that drain at the same time count each batch once."""
     await add_links(app, 2)
-    job = in_app(drain_module.drain_clicks)
     for _ in range(5):
         await asyncio.gather(visit(app, "link0", 10), visit(app, "link1", 5))
-        counted = await asyncio.gather(*(job({"app": app}) for _ in range(10)))
+        counted = await asyncio.gather(*(run(app) for _ in range(10)))
         assert sum(counted) == 15
     assert (await counts(app))[0] == {"link0": 50, "link1": 25}
 
@@ -264,7 +260,7 @@ async def test_old_records_are_forgotten(app: Quart, redis: Redis) -> None:
             [DrainedBatch(id="old", drained_at=now - timedelta(days=31)), DrainedBatch(id="new", drained_at=now)]
         )
         await db.session.commit()
-        await forget_batches({"app": app})
+        await forget_batches()
         assert list(await db.session.scalars(select(DrainedBatch.id))) == ["new"]
 
 

@@ -12,7 +12,7 @@ from ..extensions import limiter
 from ..web.limits import rate
 from .current import require_user
 
-__all__ = ["limit_log_in", "limit_password", "limit_registering"]
+__all__ = ["count_mail", "limit_log_in", "limit_password", "limit_registering"]
 
 P = ParamSpec("P")
 _LONGEST = 64  # longer than any user name: what is longer is nobody's
@@ -39,6 +39,16 @@ limit_password = limiter.shared_limit(
 limit_registering = limiter.limit(
     rate("RATE_REGISTER"), error_message="Too many accounts were made from your address. Try again later."
 )
+
+
+@limiter.shared_limit(
+    rate("RATE_MAIL"),
+    "mail",
+    key_func=_own_account,
+    error_message="Several mails were sent to confirm an address. Look among the spam, or wait an hour.",
+)
+async def count_mail() -> None:
+    """To be awaited before a mail is sent to an address that may be a stranger's: 429 if it is one too many."""
 
 
 def limit_log_in(

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import re
 
+from ..mail.addresses import address
 from ..web.forms import Refused, plain_text
 
-__all__ = ["LONGEST_PASSWORD", "SHORTEST_PASSWORD", "new_password", "token_name", "username"]
+__all__ = [
+    "DIGESTS",
+    "LONGEST_PASSWORD",
+    "SHORTEST_PASSWORD",
+    "digest",
+    "email",
+    "new_password",
+    "token_name",
+    "username",
+]
+
+DIGESTS = ("off", "daily", "weekly")
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1000
 _USERNAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
@@ -50,3 +62,20 @@ def token_name(value: str) -> str:
     if not name:
         raise Refused("Say what the token is for, so that you know later which one to revoke.")
     return name
+
+
+def email(value: str) -> str | None:
+    """An e-mail address in its normal form, or None."""
+    if not value.strip():
+        return None
+    try:
+        return address(value)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def digest(value: str) -> str:
+    """How often a summary is mailed: one of :data:`DIGESTS`."""
+    if value not in DIGESTS:
+        raise Refused("Choose one of: never, every day, every week.")
+    return value

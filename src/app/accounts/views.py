@@ -10,12 +10,13 @@ from . import service, tokens
 from .current import current_user, login, login_required, logout, require_user, safe_next
 from .limits import limit_log_in, limit_password, limit_registering
 
-__all__ = ["accounts"]
+__all__ = ["account_page", "accounts"]
 
 accounts = Blueprint("accounts", __name__)
 
 
-async def _account_page(status: int = 200, **context: object) -> ResponseReturnValue:
+async def account_page(status: int = 200, **context: object) -> ResponseReturnValue:
+    """The account's page, as another view answers with it."""
     user = await require_user()
     context = {"errors": {}, "values": {}, "tokens": await tokens.of_user(user), **context}
     return await render_template("accounts/account.html", **context), status
@@ -91,7 +92,7 @@ async def log_out_everywhere() -> ResponseReturnValue:
 @accounts.get("/account")
 @login_required
 async def account() -> ResponseReturnValue:
-    return await _account_page()
+    return await account_page()
 
 
 @accounts.post("/account/password")
@@ -102,7 +103,7 @@ async def change_password() -> ResponseReturnValue:
     try:
         await service.change_password(user, form.get("current_password", ""), form.get("new_password", ""))
     except Invalid as invalid:
-        return await _account_page(422, errors=invalid.errors)
+        return await account_page(422, errors=invalid.errors)
     login(user)
     await flash("The password is changed. Every other device is logged out.", "success")
     return redirect(url_for("accounts.account"), 303)
@@ -115,9 +116,9 @@ async def create_token() -> ResponseReturnValue:
     try:
         token, secret = await tokens.create(user, name)
     except Invalid as invalid:
-        return await _account_page(422, errors=invalid.errors, values={"name": name})
+        return await account_page(422, errors=invalid.errors, values={"name": name})
     # No redirect: the secret is in this one answer and nowhere else, not even in the session's cookie.
-    return await _account_page(201, new_token=token, secret=secret)
+    return await account_page(201, new_token=token, secret=secret)
 
 
 @accounts.post("/account/tokens/<id63:identity>/revoke")

@@ -28,6 +28,7 @@ from .schemas import (
     LinksQuery,
     LinkView,
     NewLink,
+    PreviewView,
 )
 
 __all__ = ["links"]
@@ -47,7 +48,19 @@ def _view(link: Link) -> LinkView:
         visits=link.visits,
         expired=link.expired,
         tags=[tag.name for tag in link.tags],
+        preview=_preview(link),
         created_at=link.created_at,
+    )
+
+
+def _preview(link: Link) -> PreviewView | None:
+    if link.preview_at is None:
+        return None
+    return PreviewView(
+        title=link.preview_title,
+        description=link.preview_description,
+        problem=link.preview_problem,
+        seen_at=link.preview_at,
     )
 
 

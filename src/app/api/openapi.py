@@ -14,7 +14,7 @@ from msgspec import Struct
 from quart import Blueprint, Quart, Response, request
 from quart_schema import APIKeySecurityScheme, HttpSecurityScheme, Info, OpenAPIProvider, QuartSchema, Tag
 from quart_schema.validation import DataSource
-from werkzeug.routing.converters import BaseConverter
+from werkzeug.routing.converters import BaseConverter, UUIDConverter
 from werkzeug.routing.rules import Rule
 
 from ..web.converters import SLUG, Id63, Slug
@@ -23,6 +23,8 @@ from .account import account
 from .auth import authenticate
 from .docs import docs
 from .errors import init_errors
+from .imports import imports
+from .jobs import jobs
 from .links import links
 from .operations import Operation, operation_of
 from .problems import components as problem_components
@@ -40,13 +42,19 @@ Bodies are JSON in UTF-8. Unknown fields and unknown parameters are refused, so 
 taken for a wish. Every error is `application/problem+json`; one of status 422 lists all fields that are wrong.
 """
 
+_GROUPS = {
+    "links": "Short links and how often they are followed.",
+    "account": "Who asks, and tokens.",
+    "jobs": "Work that is done in the background.",
+}
+
 
 def init_api(app: Quart) -> None:
     """Give the application ``/api/v1``, ``/openapi.json`` and ``/api/docs``."""
     api = Blueprint(_NAME, __name__, url_prefix="/api/v1")
     api.before_request(authenticate)
     init_errors(api)
-    for part in (links, account):
+    for part in (links, imports, account, jobs):
         api.register_blueprint(part)
     app.register_blueprint(api)
     app.register_blueprint(docs)
@@ -60,7 +68,11 @@ def init_api(app: Quart) -> None:
         conversion_preference="msgspec",
         openapi_provider_class=Description,
         info=Info(title="Decant", version="1", description=_ABOUT),
-        tags=[Tag("links", "Short links and how often they are followed."), Tag("account", "Who asks, and tokens.")],
+        tags=[
+            Tag("links", "Short links and how often they are followed."),
+            Tag("account", "Who asks, and tokens."),
+            Tag("jobs", "Work that is done in the background."),
+        ],
         security_schemes={
             "token": HttpSecurityScheme(scheme="bearer"),
             "session": APIKeySecurityScheme(name=app.config["SESSION_COOKIE_NAME"], in_="cookie"),
@@ -106,6 +118,8 @@ class Description(OpenAPIProvider):
         parameter = super().build_path_parameter(name, converter)
         if isinstance(converter, Slug):
             parameter["schema"] = {"type": "string", "pattern": f"^{SLUG}$"}
+        elif isinstance(converter, UUIDConverter):
+            parameter["schema"] = {"type": "string", "format": "uuid"}
         elif isinstance(converter, Id63):
             parameter["schema"] = {"type": "integer", "minimum": 1, "maximum": converter.max}
         return parameter
@@ -150,6 +164,10 @@ def _complete(found: dict[str, Any], described: Operation, *, safe: bool) -> Non
     """Add what is answered besides the model, in JSON's types."""
     answers = {str(status): answer for status, answer in found["responses"].items()}
     answer = answers.setdefault(str(described.status), {"description": "Done."})
+    if described.takes is not None:
+        media_type, about = described.takes
+        content = {media_type: {"schema": {"type": "string"}}}
+        found["requestBody"] = {"required": True, "description": about, "content": content}
     if described.headers:
         schema = {"type": "string"}
         answer["headers"] = {

@@ -19,14 +19,21 @@ __all__ = [
     "ClicksOfDay",
     "ClicksQuery",
     "FieldProblem",
+    "ImportView",
     "InvalidProblem",
+    "JobAccepted",
+    "JobError",
+    "JobView",
     "LinkChanges",
     "LinkPage",
     "LinkView",
     "LinksQuery",
     "NewLink",
+    "NewSum",
     "NewToken",
+    "PreviewView",
     "Problem",
+    "RefusedRow",
     "TokenList",
     "TokenView",
     "TokenWithSecret",
@@ -90,6 +97,15 @@ class LinkChanges(Struct, forbid_unknown_fields=True):
     tags: Tags | UnsetType = UNSET
 
 
+class PreviewView(Struct):
+    """What the page that a link leads to says of itself; ``problem`` says why it could not be asked."""
+
+    title: str | None
+    description: str | None
+    problem: str | None
+    seen_at: datetime
+
+
 class LinkView(Struct):
     """A link."""
 
@@ -102,6 +118,7 @@ class LinkView(Struct):
     visits: Annotated[int, Meta(ge=0, description="Clicks so far; those of the last seconds may be missing.")]
     expired: Annotated[bool, Meta(description="Whether its time is over or its visits are used up.")]
     tags: list[str]
+    preview: Annotated[PreviewView | None, Meta(description="None until a worker has looked at the target.")]
     created_at: datetime
 
 
@@ -186,6 +203,66 @@ class TokenList(Struct):
     """The tokens, the newest first."""
 
     items: list[TokenView]
+
+
+# As exact as JSON's numbers are everywhere; their sum fits what results are kept in.
+Summand = (
+    Annotated[int, Meta(ge=-(2**53), le=2**53, examples=[2])]
+    | Annotated[float, Meta(ge=-1e300, le=1e300, examples=[0.5])]
+)
+
+
+class NewSum(Struct, forbid_unknown_fields=True):
+    """Two numbers to be added."""
+
+    x: Summand
+    y: Summand
+
+
+class JobAccepted(Struct):
+    """A job that will be done."""
+
+    id: str
+    url: Annotated[str, Meta(description="Where its state and its result are, as the header Location says it too.")]
+
+
+class JobError(Struct):
+    """Why a job has failed."""
+
+    type: str
+    message: str
+
+
+class JobView(Struct, omit_defaults=True):
+    """A job: what has become of it."""
+
+    id: str
+    state: Annotated[
+        str, Meta(description="``PENDING``, ``STARTED``, ``RETRY``, ``SUCCESS``, ``FAILURE``, ``REVOKED``.")
+    ]
+    result: Annotated[int | float | UnsetType, Meta(description="Once it has succeeded.")] = UNSET
+    error: Annotated[JobError | UnsetType, Meta(description="Once it has failed.")] = UNSET
+
+
+class RefusedRow(Struct):
+    """A row of a file that made no link."""
+
+    line: Annotated[int, Meta(ge=1, description="In which line of the file it begins.")]
+    reason: str
+
+
+class ImportView(Struct):
+    """An import: how far it is."""
+
+    id: Annotated[int, Meta(ge=1, le=_BIGGEST_ID)]
+    state: Annotated[str, Meta(description="``waiting``, ``running``, ``done``, ``cancelled`` or ``failed``.")]
+    problem: Annotated[str | None, Meta(description="Why it has failed.")]
+    total: Annotated[int | None, Meta(description="Rows of the file, once they have been counted.")]
+    made: Annotated[int, Meta(ge=0, description="Links made.")]
+    refused: Annotated[int, Meta(ge=0, description="Rows refused.")]
+    first_refused: Annotated[list[RefusedRow], Meta(description="The first of them, at most 100.")]
+    created_at: datetime
+    finished_at: datetime | None
 
 
 class FieldProblem(Struct, omit_defaults=True):

@@ -34,9 +34,7 @@ def own_hosts() -> set[str]:
     return {urlsplit(origin).netloc for origin in own_origins()}
 
 
-def parse(
-    fields: Mapping[str, str], *, editing: Link | None = None, hosts: Collection[str] | None = None
-) -> LinkInput:
+def parse(fields: Mapping[str, str], *, editing: Link | None = None, hosts: Collection[str] | None = None) -> LinkInput:
     """Check ``target slug title expires_at timezone max_visits tags``, all strings, as a form sends them.
 
     An edited link keeps its slug, and may keep an expiry that has passed. ``hosts`` are this site's own, for who has

@@ -12,6 +12,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import selectinload
 
+from decant.context import current_app
+from workers.jobs.previews import fetch_preview
+
 from ..extensions import db
 from ..models import Link, Tag, User, link_tags
 from ..redirects import changing
@@ -78,6 +81,7 @@ async def create(owner: User, data: LinkInput) -> Link:
         )
         db.session.add(link)
         try:
+            await _look_at(link)
             async with changing(link.slug):  # it may be remembered as unknown
                 await db.session.commit()
         except IntegrityError as error:
@@ -90,6 +94,13 @@ async def create(owner: User, data: LinkInput) -> Link:
             continue
         return link
     raise RuntimeError(f"{_ATTEMPTS} made-up slugs were taken: {_SLUG_LENGTH} characters are too few")
+
+
+async def _look_at(link: Link) -> None:
+    """Have a worker look at where it leads: once this transaction is committed, if it is."""
+    await db.session.flush()  # for the link's number
+    if current_app().config["PREVIEWS"] == "on":
+        await fetch_preview.delay(link.id)
 
 
 async def find(owner: User, slug: str, *, for_update: bool = False) -> Link | None:
@@ -106,7 +117,11 @@ async def find(owner: User, slug: str, *, for_update: bool = False) -> Link | No
 
 async def update(owner: User, link: Link, data: LinkInput) -> None:
     """Change everything but the slug."""
-    link.target, link.title = data.target, data.title
+    if link.target != data.target:
+        link.target, link.preview_at = data.target, None
+        link.preview_title = link.preview_description = link.preview_problem = None
+        await _look_at(link)
+    link.title = data.title
     link.expires_at, link.max_visits = data.expires_at, data.max_visits
     link.tags = await _tags(owner, data.tags)
     async with changing(link.slug):

@@ -9,8 +9,8 @@ from quart import Quart
 
 from decant.ops.registry import counter
 
-from ..extensions import socketio
-from . import events
+from ..extensions import link_room, socketio
+from . import events as _events  # noqa: F401  registers the handlers
 
 __all__ = ["LiveClicks", "init_live"]
 
@@ -65,7 +65,7 @@ class LiveClicks:
 
 
 async def _tell(link_id: int, slug: str, clicks: int) -> None:
-    await socketio.emit("clicks", {"slug": slug, "clicks": clicks}, to=events.room(link_id))
+    await socketio.emit("clicks", {"slug": slug, "clicks": clicks}, to=link_room(link_id))
 
 
 def init_live(app: Quart) -> None:

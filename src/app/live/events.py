@@ -7,17 +7,12 @@ from sqlalchemy import select
 from decant import socketio as sio
 
 from ..accounts import current_user
-from ..extensions import db, socketio
+from ..extensions import db, link_room, socketio
 from ..models import Link
 
-__all__ = ["room"]
+__all__ = ["connect", "watch"]
 
 _MOST = 50  # of a page
-
-
-def room(link_id: int) -> str:
-    """Who is in it is told of the link's clicks."""
-    return f"link:{link_id}"
 
 
 @socketio.on("connect")
@@ -37,5 +32,5 @@ async def watch(slugs: object = None) -> list[str]:
     query = select(Link.id, Link.slug).where(Link.owner_id == user.id, Link.slug.in_(wanted))
     found = (await db.session.execute(query)).all()
     for link_id, _ in found:
-        await sio.join_room(room(link_id))
+        await sio.join_room(link_room(link_id))
     return [slug for _, slug in found]

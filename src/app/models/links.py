@@ -72,6 +72,11 @@ class Link(Model):
     tags: Mapped[list[Tag]] = relationship(secondary=link_tags, order_by="Tag.name", passive_deletes=True)
 
     @property
+    def name(self) -> str | None:
+        """What it is called: by its owner, else by the page that it leads to."""
+        return self.title or self.preview_title
+
+    @property
     def expired(self) -> bool:
         """Whether its time is over or its visits are used up."""
         over = self.expires_at is not None and self.expires_at <= datetime.now(UTC)

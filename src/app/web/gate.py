@@ -61,6 +61,8 @@ class Gate:
             await self.app(scope, receive, send)
             return
         identity = _id_of(scope["headers"])
+        others = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
+        scope = {**scope, "headers": [*others, (b"x-request-id", identity.encode())]}  # jobs are told of it
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=identity)
         added = [*_HEADERS, (b"x-request-id", identity.encode())]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
 
 import structlog
 
 from ..config import Settings
 
-__all__ = ["configure_logs"]
+__all__ = ["configure_logs", "job_context"]
 
 # Local variables stay out of the log: among them are passwords and tokens.
 _tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -61,3 +64,9 @@ def configure_logs(settings: Settings) -> None:
     root.setLevel(settings.LOG_LEVEL)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def job_context(fields: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    """Bind a job's id, task, attempt and the request that it is from to what is logged while it runs."""
+    known = {name: value for name, value in fields.items() if value is not None}
+    return structlog.contextvars.bound_contextvars(**known)

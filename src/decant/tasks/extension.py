@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 from weakref import WeakKeyDictionary
 
 from ..context import current_app, has_app, on_quart
@@ -28,6 +28,7 @@ from .shared import known, made_current
 from .task import Task
 
 if TYPE_CHECKING:
+    from .running.logs import LogContext
     from .runtime import Runtime
 
 __all__ = ["Tasks"]
@@ -82,6 +83,10 @@ class Tasks:
         self.on_after_finalize = signals.Signal("app.on_after_finalize")
         self.on_after_fork = signals.Signal("app.on_after_fork")
         self.control = Control(self)
+        self.log_context: LogContext | None = None
+        """What binds a job to the log while it runs: given ``job_id task attempt request_id``, it returns a context
+        manager, as ``lambda fields: structlog.contextvars.bound_contextvars(**fields)`` does.
+        """
         if config_source is not None:
             self.config_from_object(config_source, namespace=namespace)
         self._conf.update({**conf, **({"include": tuple(include)} if include else {})})
@@ -195,6 +200,12 @@ class Tasks:
     def registry(self) -> TaskRegistry:
         """:attr:`tasks`: the tasks by name."""
         return self.tasks
+
+    @overload
+    def task(self, function: Callable[..., Any], /) -> Task: ...
+
+    @overload
+    def task(self, **options: Any) -> Callable[[Callable[..., Any]], Task]: ...
 
     def task(self, *args: Any, **options: Any) -> Any:
         """Make a task of a function: ``@tasks.task``, or with options, ``@tasks.task(bind=True, max_retries=5)``.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy import ARRAY, BigInteger, Date, bindparam, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from app.extensions import cache, db, link_tag
+from app.extensions import cache, db, link_tag, tasks
 from app.models import DrainedBatch, Link
+from decant.context import current_app
 from decant.errors import Unavailable
 from decant.ops.registry import counter
 from decant.redis import Redis, client
@@ -38,10 +38,12 @@ _ADD_DAYS = text(
 logger = structlog.get_logger("workers.drain")
 
 
-async def drain_clicks(ctx: dict[str, Any]) -> int:
+# In Redis alone: what is lost with it is due again two seconds later. A tick that is late has a successor.
+@tasks.task(name="clicks.drain", durable=False, ignore_result=True, priority=9, expires=10, time_limit=60)
+async def drain_clicks() -> int:
     """Count what waits; the number of clicks. With a server away they wait for the next run."""
     try:
-        return await drain(client(ctx["app"], deadline_s=_DEADLINE_S))
+        return await drain(client(current_app(), deadline_s=_DEADLINE_S))
     except Unavailable as error:
         logger.warning("clicks cannot be counted now", error=str(error))
         return 0
@@ -102,7 +104,8 @@ async def _forget_cached(batch: Batch) -> None:
         await cache.invalidate_tag(*tags[start : start + _TAGS_AT_ONCE])
 
 
-async def forget_batches(ctx: dict[str, Any]) -> None:
+@tasks.task(name="clicks.forget", ignore_result=True, time_limit=60)
+async def forget_batches() -> None:
     """Delete the records of batches that left Redis long ago."""
     old = datetime.now(UTC) - _REMEMBERED
     await db.session.execute(delete(DrainedBatch).where(DrainedBatch.drained_at < old))

@@ -1,6 +1,7 @@
 "use strict";
 
-// Adds clicks to the figures of the page as they happen. After a reload they are there without this.
+// Adds clicks to the figures of the page as they happen, and shows what a link leads to once a worker has looked.
+// After a reload all of it is there without this.
 
 (() => {
   const figures = [...document.querySelectorAll("[data-live]")];
@@ -17,6 +18,14 @@
       figure.textContent = count.toLocaleString("en-US");
       const unit = figure.parentElement.querySelector("[data-unit]");
       if (unit) unit.textContent = count === 1 ? "visit" : "visits";
+    }
+  });
+  socket.on("preview", ({ slug, ...parts }) => {
+    for (const place of document.querySelectorAll("[data-preview-of]")) {
+      const text = parts[place.dataset.part];
+      if (place.dataset.previewOf !== slug || (place.matches("h1") && !text)) continue;
+      place.textContent = text ?? "";
+      place.closest("p, h1").hidden = !text;
     }
   });
 })();
