@@ -43,7 +43,7 @@ class _Batchers:
             lambda calls: pool.run(partial(inserting.insert_calls, calls=calls), again=True), deadline_s=deadline_s
         )
         self.claim: Batcher[Claim, Claimed | None] = Batcher(
-            lambda claims: pool.run(partial(claiming.claim_calls, claims=claims)),
+            lambda claims: pool.run(partial(claiming.claim_calls, claims=claims), again=True),
             deadline_s=deadline_s,
             dropped=claimed,
         )
@@ -63,7 +63,9 @@ class Ledger:
     next one, so that a hundred at once cost little more than one. Each statement is a transaction.
 
     Every method raises :exc:`~decant.errors.DatabaseUnavailable` when PostgreSQL refuses, is gone, or does not answer
-    within ``command_timeout_s``; the next call tries again. Times are compared by PostgreSQL's clock.
+    within ``command_timeout_s``; the next call tries again. A connection that turns out to be dead is replaced, and the
+    statement sent once more: what it did before its answer was lost is then a claim that its lease ends, or a retry
+    that was written though ``False`` is answered. Times are compared by PostgreSQL's clock.
 
     A chord's callback is an encoded signature, and what that means is not the ledger's to know. The extension says it:
 
@@ -190,7 +192,9 @@ class Ledger:
 
         ``False`` if the attempt was not the worker's any more, or the job was revoked meanwhile.
         """
-        return await self.pool.run(lambda c: claiming.retry(c.fetch, id, attempt, worker, eta, error, payload))
+        return await self.pool.run(
+            lambda c: claiming.retry(c.fetch, id, attempt, worker, eta, error, payload), again=True
+        )
 
     async def give_back(self, ids_attempts: Sequence[tuple[UUID, int]], worker: str) -> list[Job]:
         """Hand back what was begun and is not going to be finished, as if it had never been begun.

@@ -44,10 +44,11 @@ class Swept:
 
 _RECORD: Final = ", ".join(f"j.{name}" for name in COLUMNS.split(", ") if name not in {"payload", "progress", "result"})
 _BARE: Final = f"{_RECORD}, ''::bytea AS payload, NULL::bytea AS progress, NULL::bytea AS result"
+# By order and not by EXISTS: only one index has the order, while several have the rows.
 _DUE: Final = """
-SELECT EXISTS (SELECT 1 FROM decant_jobs j WHERE j.state = 'STARTED' AND j.lease_until < now())
-  OR EXISTS (SELECT 1 FROM decant_jobs j WHERE j.state IN ('PENDING', 'RETRY')
-    AND j.push_after <= COALESCE($1::timestamptz, now())) AS due
+SELECT COALESCE((SELECT min(j.lease_until) FROM decant_jobs j WHERE j.state = 'STARTED') < now(), false)
+  OR COALESCE((SELECT min(j.push_after) FROM decant_jobs j WHERE j.state IN ('PENDING', 'RETRY'))
+    <= COALESCE($1::timestamptz, now()), false) AS due
 """
 _DEAD: Final = f"""
 WITH dead AS (
