@@ -99,16 +99,18 @@ async def make_site(ledger_url: str, redis_url: str, no_blocking: BlockBuster) -
     """Makes sites: ``make_site(framework, **config)``, Quart's by default. Their table ``note`` has a ``text``."""
     sites: list[Site] = []
 
-    def make(framework: Any = quart.Quart, database_url: str = ledger_url, **config: Any) -> Site:
+    def make(
+        framework: Any = quart.Quart, database_url: str = ledger_url, tasks: Tasks | None = None, **config: Any
+    ) -> Site:
         no_blocking.deactivate()  # as before a server's loop runs
         try:
             db = SQLAlchemy()
             app = framework("site")
             app.config.update(SQLALCHEMY_DATABASE_URI=database_url, REDIS_URL=redis_url, **config)
             db.init_app(app)
-            tasks = Tasks()
+            tasks = tasks or Tasks()
             tasks.init_app(app)
-            assert tasks.conf.tz  # its zone is read from a file once
+            assert tasks.runtime(app).conf.tz  # its zone is read from a file once
             sites.append(Site(app, db, tasks))
         finally:
             no_blocking.activate()

@@ -14,7 +14,7 @@ from uuid import UUID
 from ...bridge import bridged, wait
 from .. import signals, states
 from ..codec import Envelope, decode_envelope, encode
-from ..errors import InvalidTaskError, NotRegistered, TaskRevokedError
+from ..errors import InvalidTaskError, NotRegistered, TaskRevokedError, WorkerLostError
 from ..job import Claimed
 from ..request import Context, pushed
 from .books import Books
@@ -154,6 +154,9 @@ class Attempt:
         if self.job.expires is not None and self.job.expires <= datetime.now(UTC):
             late = TaskRevokedError(f"expired: not begun by {self.job.expires.isoformat()}")
             return Ended(states.REVOKED, error=late, expired=True)
+        deaths = self.attempt - 1 - self.job.retries
+        if not self.durable and deaths >= self.job.max_attempts:  # of the others the ledger takes care
+            return Ended(states.FAILURE, error=WorkerLostError(f"workers died with it {deaths} times"))
         return None
 
     async def _in_app(self) -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
 from .. import states
-from ..errors import Ignore, Reject, Retry, TaskRevokedError, TimeLimitExceeded
+from ..errors import Ignore, Reject, Retry, TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from .limits import Limits
-from .processes import ProcessDied
+from .processes import ProcessDied, TooMuchMemory
 
 __all__ = ["DIED", "GIVEN_BACK", "LOST", "Ended", "by_error", "by_stop", "when"]
 
@@ -51,6 +51,8 @@ def by_error(error: BaseException) -> Ended:
         return Ended(states.IGNORED, error=error)
     if isinstance(error, ProcessDied):
         return Ended(DIED, error=error, again_s=0.1)
+    if isinstance(error, TooMuchMemory):
+        error = WorkerLostError(str(error))  # which whoever waits for the job knows
     return Ended(states.FAILURE, error=error)
 
 
