@@ -46,7 +46,8 @@ def is_away(error: BaseException) -> bool:
         return str(error.sqlstate).startswith(_AWAY)
     if isinstance(error, asyncpg.InterfaceError):
         return "clos" in str(error) and not isinstance(error, ValueError)  # closed, or closing
-    return isinstance(error, OSError | TimeoutError)
+    # The server has said that it ends the connection, and not ended it yet: asyncpg then knows not what state it is in.
+    return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
 
 
 def _dsn(url: URL) -> tuple[str, float]:
