@@ -9,6 +9,7 @@ from uuid import UUID
 
 from ...errors import Unavailable
 from ..job import Claimed
+from ..states import PENDING
 from .claims import CONNECTION_ERRORS, Claim, Claims
 
 __all__ = ["ActiveJob", "Leases"]
@@ -50,6 +51,7 @@ class Leases:
         self._ledger, self._claims, self._worker, self.lease_s = ledger, claims, worker, lease_s
         self._active, self._claimed, self._stop, self._alone = active, claimed, stop, alone
         self.revoked: set[UUID] = set()
+        self._suspects: set[UUID] = set()
 
     async def renew(self) -> None:
         """Renew all once. One server that is away is no reason not to renew at the other.
@@ -69,6 +71,7 @@ class Leases:
         jobs = {job.id: job for job in self._active() if job.durable}
         self.revoked &= jobs.keys()
         if self._ledger is None or not jobs:
+            self._suspects.clear()
             return
         asked = [(job.id, job.attempt) for job in jobs.values()]
         kept, revoked = await self._ledger.renew(asked, self._worker, self.lease_s)
@@ -77,9 +80,19 @@ class Leases:
             self.revoked.add(id_)
             logger.info("job %s (%s) is stopped: it was revoked", id_, jobs[id_].job.task)
             await self._stop(id_, "revoked")
-        for id_ in running - kept - revoked:
+        for id_ in await self._lost({id_: jobs[id_] for id_ in running - kept}):
             logger.warning("job %s (%s) is stopped: its lease ended, it is no longer ours", id_, jobs[id_].job.task)
             await self._stop(id_, "lost")
+
+    async def _lost(self, jobs: dict[UUID, ActiveJob]) -> set[UUID]:
+        """Those that are another's by now, or wait for one; not those whose ends were just written."""
+        records = await self._ledger.read(jobs) if jobs else {}
+        again, self._suspects = self._suspects & jobs.keys(), set(jobs)
+        for id_, job in jobs.items():
+            record = records.get(id_)
+            if record is not None and (record.state == PENDING or record.attempt > job.attempt):
+                again.add(id_)
+        return again & {job.id for job in self._active()}
 
     async def _renew_in_redis(self) -> None:
         lost = await self._claims.renew(list(self._claimed()), int(self.lease_s * 1000), alone=self._alone)
