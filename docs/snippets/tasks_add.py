@@ -25,12 +25,12 @@ async def add(x, y):
 async def begin():
     numbers = await request.get_json()
     job = await add.delay(numbers["x"], numbers["y"])
-    return jsonify(url=url_for("show", id=job.id)), 202
+    return jsonify(url=url_for("show", job_id=job.id)), 202
 
 
-@app.get("/jobs/<uuid:id>")
-async def show(id):
-    job = add.AsyncResult(id)
+@app.get("/jobs/<uuid:job_id>")
+async def show(job_id):
+    job = add.AsyncResult(job_id)
     return jsonify(state=await job.state, result=await job.result if await job.successful() else None)
 
 

@@ -26,7 +26,7 @@ def begin():
     return {"id": add.delay(numbers["x"], numbers["y"]).id}, 202
 
 
-@app.get("/jobs/<id>")
-def show(id):
-    job = add.AsyncResult(id)
+@app.get("/jobs/<job_id>")
+def show(job_id):
+    job = add.AsyncResult(job_id)
     return {"state": job.state, "result": job.result if job.successful() else None}
