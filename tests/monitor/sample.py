@@ -49,7 +49,8 @@ def _jobs(now: datetime) -> list[dict[str, Any]]:
         {"id": FAILED, **mail, **ran, "state": "FAILURE", "attempt": 3, "retries": 2, "started": ago(120),
          "finished": ago(119.9), "error": _failure("the mail server refuses connections")},
         {"id": PROGRESSING, "task": "app.links.import_csv", "queue": "imports", "payload": _payload(17),
-         "summary": "17", **ran, "state": "STARTED", "custom_state": "PROGRESS", "lease_until": now + timedelta(hours=1),
+         "summary": "17", **ran, "state": "STARTED", "custom_state": "PROGRESS",
+         "lease_until": now + timedelta(hours=1),
          "progress": codec.encode({"current": 42_000, "total": 100_000, "file": "links.csv"})},
         {"id": WAITING, "task": "app.pages.preview", "queue": "default", "payload": _payload("https://example.com/"),
          "summary": "'https://example.com/'", "state": "PENDING", "created": ago(30), "eta": now + timedelta(hours=2)},
@@ -117,13 +118,14 @@ def fill(database_url: str, redis_url: str, *, jobs: int = 400) -> None:
 def beat(redis: Redis, worker: str = WORKER, ttl_s: int = 3600, **more: Any) -> None:
     """A heartbeat as a worker writes it, which is good for an hour."""
     now = time.time()
-    said = {"id": worker, "name": worker, "host": worker.split(":")[0], "pid": int(worker.split(":")[1]), "concurrency": 100,
-            "queues": {"default": 1}, "active": [], "paused": False, "stopping": False, "succeeded": 12_480, "failed": 31,
-            "retried": 12, "rss_bytes": 96_468_992, "loop_lag_s": 0.0012, "started": now - 86_000, "time": now + ttl_s,
-            "version": "0.1.0", **more}  # fmt: skip
+    host, pid, _ = worker.split(":")
+    said = {"id": worker, "name": worker, "host": host, "pid": int(pid), "concurrency": 100,
+            "queues": {"default": 1}, "active": [], "paused": False, "stopping": False, "succeeded": 12_480,
+            "failed": 31, "retried": 12, "rss_bytes": 96_468_992, "loop_lag_s": 0.0012,
+            "started": now - 86_000, "time": now + ttl_s, "version": "0.1.0", **more}  # fmt: skip
     redis.set(f"decant:worker:{worker}", json.dumps(said), ex=ttl_s)
     redis.zadd("decant:workers", {worker: now + ttl_s})
 
 
-def add_event(redis: Redis, type: str, **fields: Any) -> None:
+def add_event(redis: Redis, type: str, **fields: Any) -> None:  # noqa: A002
     redis.xadd("decant:events", {"type": type, "time": time.time(), "worker": WORKER, **fields})

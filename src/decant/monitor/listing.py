@@ -58,7 +58,7 @@ class Statement:
 
     def _value(self, value: Any) -> str:
         self.values.append(value)
-        cast = {str: "::text", UUID: "::uuid"}.get(type(value), "::timestamptz")
+        cast = "::text" if isinstance(value, str) else "::uuid" if isinstance(value, UUID) else "::timestamptz"
         return f"${len(self.values)}{cast}"
 
     def _sorted_out(self, wanted: JobFilter) -> tuple[list[str], list[str]]:

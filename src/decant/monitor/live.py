@@ -132,14 +132,16 @@ class Hub:
         return bool(self.watchers) or time.monotonic() < self._metrics_until
 
     async def _read(self) -> None:
-        pause_s = _RETRY_S[0]
+        pause_s, failures = _RETRY_S[0], 0
         while self._wanted() and not self._ended():
             try:
                 events = await self._events()
                 await self._beat()
-                pause_s = _RETRY_S[0]
+                pause_s, failures = _RETRY_S[0], 0
             except RedisUnavailable as error:
-                self._send("away", {"message": "Redis does not answer"})
+                failures += 1
+                if failures > 1:  # once may be a busy moment
+                    self._send("away", {"message": "Redis does not answer"})
                 logger.debug("events cannot be read: %s", error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _RETRY_S[1])
