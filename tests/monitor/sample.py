@@ -13,7 +13,19 @@ from redis import Redis
 
 from decant.tasks import codec
 
-__all__ = ["CHILD", "FAILED", "GROUPED", "PROGRESSING", "SUCCEEDED", "WAITING", "WORKER", "add_event", "beat", "fill"]
+__all__ = [
+    "CHILD",
+    "FAILED",
+    "GROUPED",
+    "OTHER",
+    "PROGRESSING",
+    "SUCCEEDED",
+    "WAITING",
+    "WORKER",
+    "add_event",
+    "beat",
+    "fill",
+]
 
 _SPACE = UUID(int=4)
 SUCCEEDED, FAILED, PROGRESSING, WAITING, CHILD, GROUPED = (uuid5(_SPACE, str(number)) for number in range(6))

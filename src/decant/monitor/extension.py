@@ -22,6 +22,7 @@ from .store import Store
 __all__ = ["Monitor"]
 
 _METRICS: Final = ("guarded", "open", "off")
+_BUILTIN: Final = ("celery.", "decant.")
 _OPEN: Final = frozenset({"static", "healthcheck"})
 _NO_GUARD: Final = (
     "a function that says who may see the jobs, as in Monitor(tasks, guard=is_admin). Without one, everybody could see"
@@ -106,8 +107,8 @@ class Monitor(Blueprint):
         return Ticker(self.tasks, current_app._get_current_object())  # type: ignore[attr-defined]
 
     def task_names(self) -> list[str]:
-        """The application's tasks, without those that only stand in for Celery's own."""
-        return sorted(name for name in self.tasks.tasks if not name.startswith("celery."))
+        """The application's tasks, without those that every :class:`~decant.tasks.Tasks` has."""
+        return sorted(name for name in self.tasks.tasks if not name.startswith(_BUILTIN))
 
     async def may_act_now(self) -> bool:
         """Whether this request's user may change something."""
