@@ -194,3 +194,17 @@ async def test_urls_of_sqlalchemy_and_of_libpq_are_understood(ledger_url: str, q
     ledger = Ledger(url)
     await ledger.start()
     await ledger.aclose()
+
+
+async def test_between_transactions_of_pgbouncer_nothing_is_kept(ledger: Ledger, ledger_url: str) -> None:
+    other = Ledger(ledger_url, pgbouncer=True)
+    jobs = [make_job() for _ in range(3)]
+    assert await other.insert(jobs, [Group(id=uuid4(), total=3)]) == {job.id for job in jobs}
+    assert await other.claim(jobs[0].id, "w", 10) is not None
+    child = make_job()
+    outcome = Outcome(id=jobs[0].id, attempt=1, worker="w", state="SUCCESS", children=[child])
+    assert (await other.finish(outcome)).to_push == [child]
+    assert (await other.sweep(True)).push != []
+    async with other.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''") == 0
+    await other.aclose()

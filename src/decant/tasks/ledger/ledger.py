@@ -283,4 +283,12 @@ class Ledger:
 
     async def prune(self, older_than: datetime, batch: int = 1000) -> int:
         """Delete what ended before a time, ``batch`` rows per transaction; return how many jobs."""
-        return await self.pool.run(lambda c: sweeping.prune(c, older_than, batch))
+        total = 0
+        while True:
+            count = await self.pool.run(partial(sweeping.prune_jobs, older_than=older_than, batch=batch))
+            total += count
+            if count < batch:
+                break
+        while await self.pool.run(partial(sweeping.prune_groups, older_than=older_than, batch=batch)) == batch:
+            pass
+        return total

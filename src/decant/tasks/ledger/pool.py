@@ -70,7 +70,8 @@ class Pool:
     :param url: SQLAlchemy's or libpq's, of PostgreSQL.
     :param size: connections per event loop.
     :param command_timeout_s: for each statement, and for a connection to become free.
-    :param pgbouncer: no prepared statements are kept, and no settings of the session are made.
+    :param pgbouncer: no prepared statements are kept, no settings of the session are made, and what :meth:`run` does is
+        one transaction, since each statement is two messages otherwise, which may meet two servers.
     """
 
     def __init__(
@@ -165,13 +166,18 @@ class Pool:
         :raises DatabaseUnavailable: if the database is away.
         """
         try:
-            async with self.connection() as connection:
-                return await work(connection)
+            return await self._run(work)
         except (DatabaseUnavailable, asyncpg.DeadlockDetectedError) as error:
             if not again or isinstance(error.__cause__, TimeoutError):
                 raise
+        return await self._run(work)
+
+    async def _run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         async with self.connection() as connection:
-            return await work(connection)
+            if not self.pgbouncer:
+                return await work(connection)
+            async with connection.transaction():
+                return await work(connection)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop. The next statement opens new ones."""

@@ -3,7 +3,6 @@
 # ruff: noqa: S608 - the parts are ours, and values are parameters
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +16,7 @@ from ..states import REVOKED
 from .grouping import Hooks, settle
 from .rows import COLUMNS, Record, job_of, record_of
 
-__all__ = ["AGAIN_S", "Swept", "prune", "something_due", "sweep"]
+__all__ = ["AGAIN_S", "Swept", "prune_groups", "prune_jobs", "something_due", "sweep"]
 
 AGAIN_S: Final = 30
 """Seconds after which what still waits is pushed again."""
@@ -160,14 +159,11 @@ SELECT count(*) FROM gone
 """
 
 
-async def prune(connection: Any, older_than: datetime, batch: int) -> int:
-    """Delete what ended before ``older_than``, each ``batch`` in a transaction of its own; how many jobs."""
-    total = 0
-    for statement in (_PRUNE, _PRUNE_GROUPS):
-        while True:
-            count = int(await connection.fetchval(statement, older_than, batch))
-            total += count if statement is _PRUNE else 0
-            if count < batch:
-                break
-            await asyncio.sleep(0)
-    return total
+async def prune_jobs(connection: Any, older_than: datetime, batch: int) -> int:
+    """Delete at most ``batch`` jobs that ended before ``older_than``, with their attempts; how many."""
+    return int(await connection.fetchval(_PRUNE, older_than, batch))
+
+
+async def prune_groups(connection: Any, older_than: datetime, batch: int) -> int:
+    """Delete at most ``batch`` groups that have no jobs any more; how many."""
+    return int(await connection.fetchval(_PRUNE_GROUPS, older_than, batch))
