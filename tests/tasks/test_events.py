@@ -25,11 +25,26 @@ async def entries(redis: ArqRedis) -> list[dict[str, str]]:
     return [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in await redis.xrange("events")]
 
 
-def test_fields_are_text_and_numbers_and_the_rest_is_json() -> None:
+def test_fields_are_text_and_the_rest_is_json() -> None:
     event = {"type": "task-started", "attempt": 1, "wait": 0.5, "gone": None, "ok": True, "queues": {"a": 1}}
     encoded = encode_event(event)
-    assert encoded == {"type": "task-started", "attempt": 1, "wait": 0.5, "ok": "true", "queues": '{"a": 1}'}
-    assert json.loads(str(encoded["queues"])) == {"a": 1}
+    assert encoded == {"type": "task-started", "attempt": "1", "wait": "0.5", "ok": "true", "queues": '{"a": 1}'}
+    assert json.loads(encoded["queues"]) == {"a": 1}
+
+
+async def test_text_of_all_kinds_comes_through(redis: ArqRedis) -> None:
+    recorder = Recorder(redis, "events")
+    recorder.start()
+    text = 'Ünïcode: \u0000 "quoted"\n😀'
+    recorder.record("task-failed", exception=text, time=1795000000.1234567)
+    await recorder.aclose()
+    [entry] = await entries(redis)
+    assert entry["exception"] == text
+    recorder.start()
+    recorder.record("task-failed", exception="half \ud83d of one")
+    await recorder.aclose()
+    assert (await entries(redis))[1]["exception"] == "half ? of one"
+    assert float(entry["time"]) == 1795000000.1234567
 
 
 async def test_what_is_recorded_comes_into_the_stream_soon(redis: ArqRedis) -> None:
