@@ -162,7 +162,7 @@ async def test_statistics_add_up_by_minute_and_task(ledger: Ledger) -> None:
 
 
 async def test_statistics_wait_for_a_database_that_is_away(ledger: Ledger) -> None:
-    away = Minutes(Ledger("postgresql://nobody:x@127.0.0.1:1/none"), "w1")
+    away = Minutes(Ledger("postgresql://nobody:x@127.0.0.1:1/none?sslmode=disable"), "w1")
     away.note({"type": "task-succeeded", "time": 60.0, "task": "t", "runtime": 1.0})
     with pytest.raises(DatabaseUnavailable):
         await away.write()
