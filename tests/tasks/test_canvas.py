@@ -24,7 +24,6 @@ from decant.tasks import (
     xmap,
 )
 from decant.tasks.codec import decode, encode
-
 from tests.tasks.apps import Site
 
 
@@ -118,7 +117,7 @@ def test_the_pipe_makes_chains_and_chords(made: Site) -> None:
     assert isinstance(chain(add, group(double, double), total).tasks[1], chord)
     assert chain(add) == add
     with pytest.raises(TypeError):
-        add | 5  # noqa: B018
+        add | 5
 
 
 async def test_calling_a_signature_calls_the_function(made: Site) -> None:

@@ -52,10 +52,12 @@ _scalars = (
 _hashable = _scalars | st.tuples(_scalars) | st.frozensets(_scalars, max_size=3)
 _values = st.recursive(
     _hashable,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(_hashable, inner, max_size=4)
-    | st.tuples(inner, inner)
-    | st.sets(_hashable, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(_hashable, inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.sets(_hashable, max_size=3)
+    ),
     max_leaves=12,
 )
 
@@ -166,7 +168,9 @@ def test_a_call_that_is_too_large_says_what_to_do() -> None:
         encode_envelope(Envelope(args=["x" * 1000]), limit_bytes=1000)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", encode([99]), encode({"a": 1}), encode([2, [], {}, [], [], [], {}, {}])])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xc1", encode([99]), encode({"a": 1}), encode([2, [], {}, [], [], [], {}, {}])]
+)
 def test_what_is_no_call_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidTaskError, match="cannot be read"):
         decode_envelope(data)

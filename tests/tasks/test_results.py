@@ -82,7 +82,7 @@ async def test_a_job_that_nobody_has_asked_for_is_pending(idle: Site) -> None:
 
 async def test_get_ends_after_its_timeout_and_the_job_goes_on(site: Site) -> None:
     result = await site.wait_for_gate.delay()
-    with pytest.raises(TasksTimeoutError, match="had not ended within 0.05 s"):
+    with pytest.raises(TasksTimeoutError, match=r"had not ended within 0\.05 s"):
         await result.get(timeout=0.05)
     with pytest.raises(TimeoutError):  # Python's own
         await result.get(timeout=0)
