@@ -262,13 +262,12 @@ class Ledger:
         * A lease that has run out: the job waits again, or has failed with
           :exc:`~decant.tasks.errors.WorkerLostError` if that has happened ``max_attempts`` times.
         * A job that still waits long after it was pushed: it is to be pushed again. One that has expired ends.
-        * ``marker_missing``, Redis was flushed: everything that waits is to be pushed, but what is due later. Say
-          it once for each flush, and set the marker; while :attr:`Swept.more` is true, this and the next sweeps go on
-          with it.
+        * ``marker_missing``, Redis was flushed: everything that waits is to be pushed, but what is due later. Call
+          again while :attr:`Swept.more` is true, then set the marker; if it was :attr:`Swept.skipped`, look later.
         """
 
         async def work(connection: Any) -> Swept:
-            if marker_missing:
+            if marker_missing and self._flushed is None:
                 # What is pushed from now on is looked at later than this, so each is pushed once.
                 now: datetime = await connection.fetchval("SELECT clock_timestamp()")
                 self._flushed = now + timedelta(seconds=AGAIN_S)
@@ -277,7 +276,7 @@ class Ledger:
             return await sweeping.sweep(connection, limit, self._flushed, self.hooks)
 
         swept = await self.pool.run(work)
-        if not (swept.more or swept.skipped):
+        if not swept.more:
             self._flushed = None
         return swept
 
