@@ -66,7 +66,7 @@ async def test_a_new_link_is_looked_at(ada: Person, app: Quart) -> None:
     await ada.link(slug="mine")
     assert (await ada.link(slug="mine")).status_code == 422
     [link] = await links(app)
-    assert await asked(app) == [f"({link.id},)"]
+    assert await asked(app) == [str(link.id)]
 
 
 async def test_a_link_that_leads_elsewhere_is_looked_at_again(ada: Person, app: Quart) -> None:
@@ -173,7 +173,7 @@ async def test_a_host_that_is_busy(ada: Person, app: Quart) -> None:
         for _ in held:
             await begun.acquire()
         await look(app, link)
-        assert await asked(app) == [f"({link.id},)"] * 2
+        assert await asked(app) == [str(link.id)] * 2
         async with app.app_context():
             later = await db.session.execute(text("SELECT eta > now() FROM decant_jobs WHERE eta IS NOT NULL"))
             assert list(later) == [(True,)]
@@ -211,4 +211,4 @@ async def test_owners_links_are_theirs(app: Quart) -> None:
         db.session.add(owner)
         await db.session.commit()
         link = await service.create(owner, LinkInput("https://example.com/"))
-        assert await asked(app) == [f"({link.id},)"]
+        assert await asked(app) == [str(link.id)]
