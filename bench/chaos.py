@@ -34,6 +34,7 @@ from sqlalchemy.ext.asyncio import create_async_engine  # noqa: E402
 from bench.servers import Postgres, Valkey  # noqa: E402
 
 ENDED = ("SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED")
+LONGEST_S = 300.0
 AFTER_S = 1.0
 """A call that began within a second of PostgreSQL's return may still meet a connection that died with it."""
 
@@ -137,13 +138,16 @@ async def states(url: str, ids: list[str]) -> dict[str, str]:
     return {str(row["id"]): row["state"] for row in rows}
 
 
-def settle(scene: Scene, ids: list[str], timeout_s: float) -> tuple[dict[str, str], float]:
-    """Wait until all have ended; their states, and how long it took."""
-    begun = time.monotonic()
+def settle(scene: Scene, ids: list[str], patience_s: float) -> tuple[dict[str, str], float]:
+    """Wait until all have ended, or none has for ``patience_s``; their states, and how long it took."""
+    begun = moved = time.monotonic()
+    before = -1
     while True:
         found = asyncio.run(states(scene.postgres.url, ids))
-        waiting = [state for state in found.values() if state not in ENDED]
-        if not waiting or time.monotonic() - begun > timeout_s:
+        waiting = sum(state not in ENDED for state in found.values())
+        if waiting != before:
+            before, moved = waiting, time.monotonic()
+        if not waiting or time.monotonic() > min(moved + patience_s, begun + LONGEST_S):
             return found, time.monotonic() - begun
         time.sleep(0.2)
 
@@ -242,7 +246,7 @@ def run(given: argparse.Namespace, folder: Path) -> Report:
             scene.webs.append(scene.spawn(f"web{number}", "bench/chaos_app.py", *arguments))
         rage(scene, given.seconds)
         lines = told(scene)
-        found, settled_s = settle(scene, [line["id"] for line in lines if "id" in line], given.settle)
+        found, settled_s = settle(scene, [line["id"] for line in lines if "id" in line], given.patience)
         report = judge(scene, lines, found, settled_s)
         stop(scene, report)
         return report
@@ -269,7 +273,9 @@ def main() -> int:
     parser.add_argument("--webs", type=int, default=2, help="processes that enqueue")
     parser.add_argument("--workers", type=int, default=2, help="processes that work")
     parser.add_argument("--rate", type=float, default=60, help="calls per second, of all together")
-    parser.add_argument("--settle", type=float, default=60, help="seconds after which what has not ended is lost")
+    parser.add_argument(
+        "--patience", type=float, default=40, help="seconds without an end after which all others are lost"
+    )
     parser.add_argument("--no-fsync", action="store_true", help="PostgreSQL does not sync its files")
     parser.add_argument("--keep", type=Path, help="an empty folder for the servers' files and all logs, which stays")
     given = parser.parse_args()
