@@ -22,7 +22,6 @@ __all__ = [
     "SUCCEEDED",
     "WAITING",
     "WORKER",
-    "add_event",
     "beat",
     "fill",
 ]
@@ -137,7 +136,3 @@ def beat(redis: Redis, worker: str = WORKER, ttl_s: int = 3600, **more: Any) -> 
             "started": now - 86_000, "time": now + ttl_s, "version": "0.1.0", **more}  # fmt: skip
     redis.set(f"decant:worker:{worker}", json.dumps(said), ex=ttl_s)
     redis.zadd("decant:workers", {worker: now + ttl_s})
-
-
-def add_event(redis: Redis, type: str, **fields: Any) -> None:  # noqa: A002
-    redis.xadd("decant:events", {"type": type, "time": time.time(), "worker": WORKER, **fields})

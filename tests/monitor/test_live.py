@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from decant.monitor import live
 from decant.monitor.live import Hub
 
 from ..serving import Peer, serve
+from ..valkey import Server, running
 from . import sample
 from .test_acting import until
 
@@ -124,7 +126,7 @@ async def test_who_does_not_read_is_dropped_and_the_others_are_not(site: Any, mo
     async with serve(site.app) as base, watching(base) as reads, watching(base) as stuck:
         hub = hub_of(site)
         stuck.peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        filler = b"event: jobs\ndata: " + json.dumps({"number": 0, "events": [], "x": "x" * 400_000}).encode() + b"\n\n"
+        filler = b"event: jobs\ndata: " + json.dumps({"number": 0, "events": [], "x": "x" * 40_000}).encode() + b"\n\n"
 
         async def is_dropped() -> bool:
             for watcher in list(hub.watchers):
@@ -161,21 +163,20 @@ async def test_an_open_page_does_not_hold_up_the_end(site: Any) -> None:
     await waiting
 
 
-async def test_without_redis_that_is_said_and_it_goes_on_when_it_is_back(make_site: Any) -> None:
-    """No reader dies of it."""
-    from ..valkey import Valkey, free_port
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Server]:
+    with running(tmp_path) as server:
+        yield server
 
-    server = Valkey(free_port())
-    await asyncio.to_thread(server.start)
-    try:
-        async with make_site({"REDIS_URL": server.url, "REDIS_DEADLINE_S": 0.5}) as site, serve(site.app) as base:
-            async with watching(base) as stream:
-                await until(lambda: _reads(site))
-                await asyncio.to_thread(server.stop)
-                assert (await stream.next("away"))["message"] == "Redis does not answer"
-                await asyncio.to_thread(server.start)
-                await stream.next("workers")
-                await event(server.url, "task-started", id="back", task="app.add")
-                assert (await stream.next("jobs"))["events"][-1]["id"] == "back"
-    finally:
-        await asyncio.to_thread(server.stop)
+
+async def test_without_redis_that_is_said_and_it_goes_on_when_it_is_back(make_site: Any, valkey: Server) -> None:
+    """No reader dies of it."""
+    config = {"REDIS_URL": valkey.url, "REDIS_DEADLINE_S": 0.5}
+    async with make_site(config) as site, serve(site.app) as base, watching(base) as stream:
+        await until(lambda: _reads(site))
+        await asyncio.to_thread(valkey.kill)
+        assert (await stream.next("away"))["message"] == "Redis does not answer"
+        await asyncio.to_thread(valkey.start)
+        await stream.next("workers")
+        await event(valkey.url, "task-started", id="back", task="app.add")
+        assert (await stream.next("jobs"))["events"][-1]["id"] == "back"

@@ -85,14 +85,14 @@ class Hub:
         self._gone: dict[str, float] = {}
         self._closed = False
 
-    @asynccontextmanager
-    async def watching(self, job: str | None = None) -> AsyncIterator[Watcher]:
-        """Take part, until the block ends.
-
-        :raises Overloaded: if 500 watch already.
-        """
+    def check_room(self) -> None:
+        """:raises Overloaded: if 500 watch already."""
         if len(self.watchers) >= _WATCHERS:
             raise Overloaded(f"{_WATCHERS} pages watch already", retry_after_s=30)
+
+    @asynccontextmanager
+    async def watching(self, job: str | None = None) -> AsyncIterator[Watcher]:
+        """Take part, until the block ends."""
         watcher = Watcher(job)
         self.watchers.add(watcher)
         try:

@@ -213,6 +213,7 @@ async def schedules(monitor: Monitor) -> Response:
 async def live(monitor: Monitor) -> Response:
     """Server-sent events: ``jobs`` (``{"number", "events"}``), ``workers`` (``{"online", "active"}``), ``away``."""
     hub, job = monitor.hub, request.args.get("job")
+    hub.check_room()
 
     async def messages() -> AsyncIterator[bytes]:
         async with hub.watching(job) as watcher:
