@@ -274,7 +274,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes that work")
     parser.add_argument("--rate", type=float, default=60, help="calls per second, of all together")
     parser.add_argument(
-        "--patience", type=float, default=40, help="seconds without an end after which all others are lost"
+        "--patience", type=float, default=40, help="seconds without a job that ends, after which the others are lost"
     )
     parser.add_argument("--no-fsync", action="store_true", help="PostgreSQL does not sync its files")
     parser.add_argument("--keep", type=Path, help="an empty folder for the servers' files and all logs, which stays")
