@@ -104,7 +104,6 @@ async def test_a_worker_that_is_killed(app: Quart, environment: dict[str, str]) 
     number = 12_000
     ada = await ada_of(app)
     import_id = await number_of(await upload(ada, file_of(*rows_of(number))))
-    environment = {**environment, "TASKS_LEASE_S": "2"}
     command = ("-m", "decant.cli", "worker", "workers:WorkerSettings")
 
     async def until(rows: int) -> Import:

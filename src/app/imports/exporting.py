@@ -15,7 +15,7 @@ from ..models import ImportErrors, Link, Tag, link_tags
 from .cells import guarded
 from .parsing import COLUMNS
 
-__all__ = ["error_file", "export"]
+__all__ = ["error_pieces", "export"]
 
 _PAGE = 1000
 _MARK = "\ufeff"  # by which spreadsheets know UTF-8
@@ -66,9 +66,8 @@ def _written(rows: Sequence[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-async def error_file(import_id: int) -> AsyncIterator[bytes]:
-    """The rows that an import has refused, piece by piece."""
-    after = -1
+async def error_pieces(import_id: int, *, after: int = -1) -> AsyncIterator[bytes]:
+    """The file of the rows that an import has refused, piece by piece; without its heading from those after line 0."""
     query = select(ImportErrors.line, ImportErrors.body).where(ImportErrors.import_id == import_id)
     while True:
         async with db.engine.connect() as connection:

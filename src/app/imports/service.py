@@ -16,9 +16,9 @@ from workers.jobs.imports import run_import
 
 from ..extensions import db
 from ..links.forms import own_hosts
-from ..models import Import, ImportChunk, ImportErrors, User
+from ..models import Import, ImportChunk, User
 from ..web.forms import Invalid
-from . import reports, running
+from . import exporting, reports, running
 from .parsing import Malformed, read_header
 
 __all__ = ["Importing", "UnderWay", "begin", "cancel", "find", "first_errors", "recent"]
@@ -88,11 +88,14 @@ async def recent(owner: User) -> Sequence[Import]:
 
 async def first_errors(found: Import, most: int) -> list[tuple[int, str]]:
     """Line and reason of the first refused rows."""
+    errors: list[tuple[int, str]] = []
     if not found.refused:
-        return []
-    query = select(ImportErrors.body).where(ImportErrors.import_id == found.id, ImportErrors.line > 0)
-    first = await db.session.scalar(query.order_by(ImportErrors.line).limit(1))
-    return reports.rows_of(first)[:most] if first else []
+        return errors
+    async for piece in exporting.error_pieces(found.id, after=0):
+        errors += reports.rows_of(piece)
+        if len(errors) >= most:
+            break
+    return errors[:most]
 
 
 async def cancel(found: Import) -> bool:

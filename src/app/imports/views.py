@@ -16,7 +16,7 @@ from ..accounts.current import require_user
 from ..models import Import
 from ..web.forms import Invalid
 from . import service
-from .exporting import error_file, export
+from .exporting import error_pieces, export
 from .limits import allow_file, count_import
 
 __all__ = ["imports"]
@@ -95,7 +95,7 @@ async def cancel(import_id: int) -> ResponseReturnValue:
 @login_required
 async def refused(import_id: int) -> ResponseReturnValue:
     found = await _own(import_id)
-    return _download(error_file(found.id), f"refused-{found.id}.csv")
+    return _download(error_pieces(found.id), f"refused-{found.id}.csv")
 
 
 @imports.get("/links.csv")

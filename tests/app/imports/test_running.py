@@ -91,8 +91,9 @@ async def test_refused_rows_are_told_and_can_be_imported_again(app: Quart, ada: 
     assert (fixed["slug"], fixed["title"], free["slug"], free["title"]) == ("fixed", "=cmd()", "free", None)
 
 
-async def test_what_was_refused_is_shown_on_the_page(ada: Any, imported: Any) -> None:
-    """The first ten, escaped, and where the others are."""
+async def test_what_was_refused_is_shown_on_the_page(ada: Any, imported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ten, of several batches, escaped, and where the others are."""
+    monkeypatch.setattr(running, "BATCH_ROWS", 4)
     found = await imported(ada, file_of(*((f"<b>{n}</b>", "", "", "", "", "") for n in range(12))))
     page = await (await ada.get(f"/imports/{found.id}")).get_data(as_text=True)
     assert page.count('<th scope="row" class="number">') == 10
