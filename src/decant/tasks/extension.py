@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 from weakref import WeakKeyDictionary
 
 from ..context import current_app, has_app, on_quart
@@ -18,11 +19,13 @@ from .canvas.chord import chord
 from .canvas.group import group
 from .canvas.signature import Signature, chain, plain_list
 from .control import Control
+from .ids import uuid
 from .imports import import_all, import_related
 from .publishing import build, origin, submit
 from .registry import TaskRegistry
 from .request import current_task
 from .results import AsyncResult, GroupResult, ResultSet
+from .runtime import Runtime
 from .settings import Conf, from_object
 from .shared import known, made_current
 from .task import Task
@@ -112,8 +115,6 @@ class Tasks:
         :raises ConfigError: if a value is wrong; if the database is not PostgreSQL, and ``TASKS_DURABLE`` not false.
         :raises RuntimeError: if the application has tasks already.
         """
-        from .runtime import Runtime
-
         is_quart = on_quart(app)
         if twin_of(app.extensions.get("tasks")) not in (None, self):
             raise RuntimeError("the application has a Tasks already: use that one, it is app.extensions['tasks']")
@@ -172,8 +173,6 @@ class Tasks:
 
         :raises ConfigError: if it is not set, unless ``silent``.
         """
-        import os
-
         name = os.environ.get(variable_name)
         if name:
             self.config_from_object(name, silent=silent)
@@ -377,6 +376,4 @@ class Tasks:
 
     def uuid(self) -> str:
         """A new id."""
-        from .ids import uuid
-
         return uuid()
