@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -165,7 +165,8 @@ class Runtime:
         record.worker, record.custom_state, record.progress = worker, custom_state, progress
         record.result, record.error = result, error
         expires_s = self.conf.result_expires_s or _KEPT_S
-        await self.redis.set(self.names.result(job.id), encode(asdict(record)), px=max(1, int(expires_s * 1000)))
+        values = {field.name: getattr(record, field.name) for field in fields(record)}  # asdict would copy each, deeply
+        await self.redis.set(self.names.result(job.id), encode(values), px=max(1, int(expires_s * 1000)))
 
     # -- what is done to it ----------------------------------------------------------------------------------------
 
