@@ -18,7 +18,8 @@ __all__ = ["INTERVAL_S", "Heartbeat", "LoopLag"]
 INTERVAL_S: Final = 2.0
 _TTL_S: Final = 10
 _REMEMBERED_S: Final = 3600
-_SAMPLE_S: Final = 0.5
+_SAMPLE_S: Final = 1.0
+_WEIGHED_S: Final = 10.0
 _TOLD_ACTIVE: Final = 200
 try:
     _VERSION = version("quart-decant")
@@ -27,7 +28,7 @@ except PackageNotFoundError:  # a copy that was not installed
 
 
 class LoopLag:
-    """How late the event loop is: the worst of the last seconds, sampled twice a second."""
+    """How late the event loop is: the worst of the last seconds, sampled each second."""
 
     def __init__(self) -> None:
         self._worst_s = 0.0
@@ -73,7 +74,7 @@ class Heartbeat:
             "version": _VERSION,
         }
         self.lag = LoopLag()
-        self.lag_s, self.rss_bytes = 0.0, 0
+        self.lag_s, self.rss_bytes, self._weighed_again = 0.0, 0, 0.0
 
     def state(self) -> dict[str, Any]:
         """The whole message. Times are seconds since 1970, sizes bytes."""
@@ -90,7 +91,9 @@ class Heartbeat:
     async def beat(self) -> dict[str, Any]:
         """Write it once."""
         self.lag_s = self.lag.take()
-        self.rss_bytes = await asyncio.to_thread(_rss_bytes)
+        if time.monotonic() >= self._weighed_again:
+            self._weighed_again = time.monotonic() + _WEIGHED_S
+            self.rss_bytes = await asyncio.to_thread(_rss_bytes)
         state = self.state()
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(self._key, json.dumps(state, default=str), ex=_TTL_S)
