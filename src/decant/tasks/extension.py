@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from functools import partial
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 from weakref import WeakKeyDictionary
 
 from ..context import current_app, has_app, on_quart
@@ -32,7 +32,6 @@ from .task import Task
 
 if TYPE_CHECKING:
     from .running.logs import LogContext
-    from .runtime import Runtime
 
 __all__ = ["Tasks"]
 
