@@ -12,11 +12,12 @@ from hypercorn.middleware import ProxyFixMiddleware
 
 from decant import Quart
 from decant.database.migrate import upgrade
+from decant.monitor import Monitor
 from workers import schedule
 
 from .accounts import accounts
 from .accounts.cli import users
-from .accounts.current import init_current
+from .accounts.current import admins_only, init_current
 from .accounts.mail import init_mail
 from .accounts.passwords import init_passwords
 from .api import init_api
@@ -34,7 +35,7 @@ from .qr.views import qr
 from .redirects import init_redirects
 from .servers import init_readiness, server_urls
 from .web.converters import init_converters
-from .web.csrf import init_csrf
+from .web.csrf import exempt, init_csrf
 from .web.errors import init_errors
 from .web.gate import Gate
 from .web.limits import init_limits
@@ -119,6 +120,9 @@ def _register_features(app: Quart) -> None:
     for feature in (pages, accounts, links, qr):
         app.register_blueprint(feature)
     init_mail(app)
+    monitor = Monitor(tasks, guard=admins_only)
+    app.register_blueprint(monitor, url_prefix="/jobs")
+    exempt(app, monitor)  # its forms have a token of their own
     init_imports(app)
     init_api(app)
     init_cors(app)

@@ -82,6 +82,8 @@ async def test_every_form_of_every_page_is_checked(ada: Person, app: Quart) -> N
     for rule in app.url_map.iter_rules():
         if not {"POST", "PUT", "PATCH", "DELETE"} & set(rule.methods or ()) or rule.rule.startswith("/api"):
             continue
+        if rule.endpoint.startswith("monitor."):  # has tokens of its own: tests/monitor
+            continue
         path = re.sub(r"<[^>]+>", "1", rule.rule)
         method = "POST" if "POST" in (rule.methods or ()) else "DELETE"
         response = await ada.client.open(path, method=method, data={"target": "https://example.com"})

@@ -14,7 +14,16 @@ from ..extensions import db
 from ..models import User
 from ..web.csrf import renew_token
 
-__all__ = ["current_user", "init_current", "login", "login_required", "logout", "require_user", "safe_next"]
+__all__ = [
+    "admins_only",
+    "current_user",
+    "init_current",
+    "login",
+    "login_required",
+    "logout",
+    "require_user",
+    "safe_next",
+]
 
 P = ParamSpec("P")
 
@@ -75,6 +84,14 @@ def login_required(
         return await view(*args, **kwargs)
 
     return wrapper
+
+
+async def admins_only() -> bool | ResponseReturnValue:
+    """The guard of pages for administrators: others are refused, and who is not logged in is sent to do so."""
+    user = await current_user()
+    if user is None:
+        return redirect(url_for("accounts.login_page", next=request.path), 303)
+    return user.is_admin
 
 
 def safe_next(value: str | None) -> str | None:

@@ -35,7 +35,7 @@ async def favicon() -> ResponseReturnValue:
 
 @pages.get("/robots.txt")
 async def robots() -> ResponseReturnValue:
-    text = "User-agent: *\nDisallow: /account\nDisallow: /links\n"
+    text = "User-agent: *\nDisallow: /account\nDisallow: /jobs\nDisallow: /links\n"
     return Response(text, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "public, max-age=86400"})
 
 
