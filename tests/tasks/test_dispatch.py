@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from decant.errors import RedisUnavailable
 from decant.redis import Redis
 from decant.redis.options import Options
 from decant.tasks.codec import decode_arq
@@ -121,6 +123,20 @@ async def test_what_is_pushed_soon_is_pushed(redis: Redis, dispatcher: Dispatche
     dispatcher.push_soon(jobs[1:])
     await dispatcher.aclose()
     assert set(await queued(redis)) == {str(job.id) for job in jobs}
+
+
+async def test_while_redis_is_away_pushing_is_left_to_the_sweeper(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    redis = Redis(Options(f"redis://127.0.0.1:{port}"))
+    dispatcher = Dispatcher(redis, NAMES)
+    dispatcher.push_soon([make_job() for _ in range(10_001)])
+    assert "10000 jobs wait to be pushed" in caplog.text
+    async with asyncio.timeout(5):
+        await dispatcher.aclose()
+    with pytest.raises(RedisUnavailable):
+        await dispatcher.push([make_job()])
+    await redis.aclose()
 
 
 async def test_news_are_heard_by_all_who_wait_and_by_nobody_else(dispatcher: Dispatcher, listener: Listener) -> None:

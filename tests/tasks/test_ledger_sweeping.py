@@ -161,8 +161,8 @@ async def test_statements_use_indexes_though_they_were_prepared_on_an_empty_tabl
         await connection.execute(
             "INSERT INTO decant_jobs (id, task, queue, payload, state, finished, push_after, lease_until)"
             " SELECT gen_random_uuid(), 't', 'q', '', CASE n % 3 WHEN 0 THEN 'PENDING' WHEN 1 THEN 'STARTED'"
-            " ELSE 'SUCCESS' END, CASE n % 3 WHEN 2 THEN now() END, now() + interval '1 h',"
-            " CASE n % 3 WHEN 1 THEN now() + interval '1 h' END FROM generate_series(1, 20000) AS n"
+            " ELSE 'SUCCESS' END, CASE n % 3 WHEN 2 THEN now() - interval '1 h' END, now() - interval '1 h',"
+            " CASE n % 3 WHEN 1 THEN now() - interval '1 h' END FROM generate_series(1, 20000) AS n"
         )
         for statement, arguments in prepared:
             await connection.execute("SELECT pg_stat_force_next_flush()")
