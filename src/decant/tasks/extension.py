@@ -14,6 +14,7 @@ from ..context import current_app, has_app, on_quart
 from ..errors import ConfigError
 from ..faces import faced, io_method, twin_of
 from . import signals
+from .beat.entries import entry_from
 from .canvas import following
 from .canvas.chord import chord
 from .canvas.group import group
@@ -298,18 +299,13 @@ class Tasks:
         """Run a signature on a schedule: ``tasks.add_periodic_task(crontab(hour=7), report.s("daily"))``.
 
         :param schedule: a ``crontab`` or ``schedule``, a timedelta, or seconds.
-        :param sig: a signature, or a task; then with ``args`` and ``kwargs``.
+        :param sig: a signature, or a task; ``args`` come before its own, and ``kwargs`` are added to its own.
+        :param name: of the entry; by default the call as text, so that the same call twice is one entry.
+        :param options: of ``apply_async``; ``relative`` and ``catch_up`` are the entry's.
         :return: the name of the entry.
+        :raises ConfigError: if the schedule or another part is wrong.
         """
-        made = sig if isinstance(sig, Signature) else self.signature(getattr(sig, "name", sig), tuple(args), kwargs)
-        key = name or repr(made)
-        entry = {
-            "schedule": schedule,
-            "task": made["task"],
-            "args": tuple(made["args"]),
-            "kwargs": dict(made["kwargs"]),
-            "options": {**made["options"], **options},
-        }
+        key, entry = entry_from(schedule, sig, tuple(args), kwargs, name, **options)
         self.conf.beat_schedule = {**self.conf.beat_schedule, key: entry}
         return key
 
