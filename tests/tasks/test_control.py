@@ -69,6 +69,7 @@ def control(toys: Toys, service: Service) -> Control:
     return toys.tasks.control
 
 
+@pytest.mark.parity("celery", "control: ping")
 async def test_ping_finds_every_worker_and_does_not_wait_for_more(toys: Toys, control: Control) -> None:
     async with toys.working(name="two"):
         begun = time.monotonic()
@@ -81,6 +82,7 @@ async def test_ping_finds_every_worker_and_does_not_wait_for_more(toys: Toys, co
         assert await control.ping(destination=["three"], timeout=0.1) == []
 
 
+@pytest.mark.parity("celery", "inspect")
 async def test_what_runs_waits_and_is_served_can_be_asked(toys: Toys, service: Service, control: Control) -> None:
     running, later = await toys.send("now"), await toys.send("later", countdown=60)
     await until(lambda: toys.begun)
@@ -133,6 +135,7 @@ async def test_queues_can_be_added_and_taken_away(toys: Toys, service: Service, 
     assert "error" in reply[service.id]
 
 
+@pytest.mark.parity("celery", "control: revoke")
 async def test_a_running_job_is_terminated(toys: Toys, service: Service, control: Control) -> None:
     id_ = await toys.send("long")
     await until(lambda: toys.begun)
@@ -154,6 +157,7 @@ async def test_revoked_jobs_do_not_begin(toys: Toys, service: Service, control: 
     assert [await toys.state(id_) for id_ in ids] == ["REVOKED", "REVOKED", "STARTED"]
 
 
+@pytest.mark.parity("celery", "control: purge")
 async def test_purge_revokes_what_waits_and_nothing_else(toys: Toys, service: Service, control: Control) -> None:
     running = await toys.send("running")
     await until(lambda: toys.begun)
@@ -166,6 +170,7 @@ async def test_purge_revokes_what_waits_and_nothing_else(toys: Toys, service: Se
     await until(lambda: not service.worker.tasks)
 
 
+@pytest.mark.parity("celery", "control: rate_limit")
 async def test_rate_and_time_limits_are_set_for_known_tasks_only(service: Service, control: Control) -> None:
     [reply] = await control.rate_limit("hold", "5/m", reply=True) or []
     assert reply[service.id] == {"ok": "new rate limit set successfully"}
@@ -229,6 +234,7 @@ async def test_answers_are_given_to_a_callback_and_can_be_limited(toys: Toys, co
         assert heard == replies
 
 
+@pytest.mark.parity("celery", "control: shutdown")
 async def test_shutdown_ends_the_worker_and_gives_back_what_runs(toys: Toys, control: Control) -> None:
     async with toys.working(name="two", grace_s=0.0, queues="mine") as two:
         id_ = await toys.send("mine", queue="mine")

@@ -28,6 +28,7 @@ async def test_the_fixture_is_a_worker(site: Site, tasks_worker: Any) -> None:
     await site.aclose()
 
 
+@pytest.mark.parity("celery", "Testing API")
 async def test_celerys_name_is_a_worker_too(site: Site, celery_worker: Any) -> None:
     assert await (await site.double.delay(2)).get(timeout=10) == 4
     await site.aclose()

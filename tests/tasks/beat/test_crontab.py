@@ -122,6 +122,7 @@ def test_a_zone_that_is_not_known_is_refused() -> None:
         ({"minute": 0, "hour": 0, "day_of_month": 1, "day_of_week": 1}, (2026, 1, 1), (2026, 6, 1)),
     ],
 )
+@pytest.mark.parity("celery", "crontab(minute")
 def test_the_next_run_is_celerys(fields: dict[str, Any], after: tuple[int, ...], expected: tuple[int, ...]) -> None:
     assert crontab(**fields).next_run(datetime(*after, tzinfo=UTC)) == datetime(*expected, tzinfo=UTC)
 

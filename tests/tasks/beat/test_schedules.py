@@ -45,6 +45,7 @@ def test_an_interval_is_real_time_whatever_the_clocks_do() -> None:
         ("UTC", timedelta(minutes=5), datetime(2026, 1, 1, 0, 0, 59), datetime(2026, 1, 1, 0, 5)),
     ],
 )
+@pytest.mark.parity("celery", "schedule(run_every")
 def test_a_relative_one_is_rounded_down_as_celery_does(
     zone: str, interval: timedelta, after: datetime, expected: datetime
 ) -> None:

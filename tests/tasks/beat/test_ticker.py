@@ -14,11 +14,13 @@ import pytest
 import time_machine
 
 from decant import Quart
-from decant.errors import ConfigError
+from decant.errors import CommandError, ConfigError
 from decant.tasks import Tasks
 from decant.tasks.beat import crontab, schedule
 from decant.tasks.beat.ticker import Ticker
 from decant.tasks.codec import decode_envelope
+from decant.tasks.worker import worker_settings
+from decant.tasks.worker.service import working
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -100,6 +102,7 @@ async def either(made_either: Setting) -> AsyncIterator[Setting]:
     await made_either.runtime.aclose()
 
 
+@pytest.mark.parity("celery", "beat_schedule")
 async def test_what_is_due_becomes_a_job_that_workers_see(either: Setting) -> None:
     either.schedules(every=60)
     ticker = either.ticker()
@@ -338,3 +341,25 @@ async def until_answer(ticker: Ticker) -> int:
                 return await runs(ticker)
             except Exception:
                 await asyncio.sleep(0.05)
+
+
+async def test_a_worker_does_not_start_with_a_schedule_that_cannot_run(setting: Setting) -> None:
+    setting.schedules(every={"task": "app.tock", "schedule": 60})
+    settings = await asyncio.to_thread(worker_settings, setting.tasks, setting.app)
+    with pytest.raises(CommandError, match="there is no such task; did you mean 'app.tick'"):
+        async with working(settings):
+            pytest.fail("it works")
+
+
+async def test_a_worker_runs_its_schedule(either: Setting) -> None:
+    either.schedules(every=0.2)
+    settings = await asyncio.to_thread(worker_settings, either.tasks, either.app)
+    async with working(settings):
+        ticker = Ticker(either.tasks, either.app)
+
+        async def succeeded() -> bool:
+            (row,) = await ticker.rows()
+            record = row.last_job and await either.runtime.record(row.last_job)
+            return bool(record) and record.state == "SUCCESS"
+
+        await until(succeeded)
