@@ -143,6 +143,7 @@ class Attempt:
 
     async def _refused(self) -> Ended | None:
         """The end of what cannot or shall not be begun."""
+        await heard(signals.task_received, self.task, request=self.request)
         if self.task is None:
             error = NotRegistered(self.job.task)
             await heard(

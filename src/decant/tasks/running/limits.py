@@ -3,7 +3,8 @@
 A soft limit raises ``SoftTimeLimitExceeded`` inside the function, which may tidy up and even go on: in an ``async``
 function where it waits, in one in a thread where it waits next (:func:`decant.bridge.wait`), in a process at once. A
 hard one cancels: an ``async`` function gets ``CancelledError``, a thread too, at its next wait, and is abandoned if
-there is none; a process is killed. ``asyncio.timeout``, ``TaskGroup`` and ``gather`` in the function stay intact.
+there is none within 5 s (of a Flask application's job only the end is written: its slot is taken until the function
+ends); a process is killed. ``asyncio.timeout``, ``TaskGroup`` and ``gather`` in the function stay intact.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from ...errors import Unavailable
+from ...errors import Overloaded, Unavailable
 
 __all__ = ["Progress"]
 
@@ -51,7 +51,7 @@ class Progress:
             return
         try:
             await self._write(*latest)
-        except Unavailable as error:
+        except (Unavailable, Overloaded) as error:
             logger.debug("progress is not written: %s", error)
         except Exception:
             logger.exception("progress cannot be written")
