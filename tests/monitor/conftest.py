@@ -78,7 +78,7 @@ class Site:
 
     async def token(self) -> str:
         """The token that the pages' forms have."""
-        return form_token(await self.text("/queues/purge?queue=default"))
+        return form_token(await self.text(f"/task/{sample.WAITING}/revoke"))
 
     async def post(self, path: str, **form: str) -> Any:
         """A form of our own pages."""

@@ -16,6 +16,7 @@ from decant.tasks import codec
 __all__ = [
     "CHILD",
     "FAILED",
+    "GROUP",
     "GROUPED",
     "OTHER",
     "PROGRESSING",

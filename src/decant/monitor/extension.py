@@ -17,7 +17,7 @@ from .access import Guard
 from .live import Hub
 from .problems import Problem
 from .searching import SearchError
-from .store import Store
+from .store import NoLedger, Store
 
 __all__ = ["Monitor"]
 
@@ -157,14 +157,14 @@ class Monitor(Blueprint):
         return await self._answer(status, str(problem))
 
     async def _answer_unavailable(self, error: Unavailable | Overloaded) -> Response:
-        answer = await self._answer(503, str(error))
+        answer = await self._answer(503, str(error), again=not isinstance(error, NoLedger))
         answer.headers["Retry-After"] = str(error.retry_after_s)
         return answer
 
-    async def _answer(self, status: int, message: str) -> Response:
+    async def _answer(self, status: int, message: str, *, again: bool = False) -> Response:
         if _is_api():
             return Response(message, status, content_type="text/plain; charset=utf-8")
-        return await self.page("problem.html", status, status=status, message=message)
+        return await self.page("problem.html", status, status=status, message=message, again=again)
 
     async def _close(self) -> None:
         hub = self._hubs.pop(asyncio.get_running_loop(), None)

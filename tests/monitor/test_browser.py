@@ -1,0 +1,258 @@
+"""The pages in Chromium: what axe says of them, light and dark, on a phone; keyboard, no script, live."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from redis import Redis
+
+from ..app.site import free_port
+from . import sample
+from .conftest import make_tables
+
+CHROMIUM = os.environ.get("DECANT_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+SHOTS = os.environ.get("DECANT_TEST_SHOTS")
+"""A folder for pictures of every page."""
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; DECANT_TEST_CHROMIUM names another"),
+]
+PAGES = {
+    "overview": "/",
+    "overview-24h": "/?period=24h",
+    "workers": "/workers",
+    "worker": f"/worker/{sample.WORKER}",
+    "tasks": "/tasks",
+    "tasks-failed": "/tasks?state=FAILURE&text=number",
+    "tasks-error": "/tasks?text=(",
+    "task-succeeded": f"/task/{sample.SUCCEEDED}",
+    "task-failed": f"/task/{sample.FAILED}",
+    "task-progress": f"/task/{sample.PROGRESSING}",
+    "task-grouped": f"/task/{sample.GROUPED}",
+    "abort": f"/task/{sample.PROGRESSING}/abort",
+    "schedules": "/schedules",
+    "queues": "/queues",
+    "purge": "/queues/purge?queue=mail",
+    "not-found": f"/task/{sample.GROUP}",
+}
+SERVER = """
+import asyncio, os
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from tests.monitor.conftest import make_app, make_tasks
+app = make_app(os.environ["DATABASE"], os.environ["REDIS"], make_tasks())
+asyncio.run(serve(app, Config.from_mapping(bind=["127.0.0.1:" + os.environ["PORT"]], accesslog=None)))
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_blocking() -> None:
+    """Playwright's own event loop runs beneath these tests, which block it as they please; ours is in the server."""
+
+
+@pytest.fixture
+def base(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[str]:
+    """The address of a monitor in a process of its own, with the sample's jobs."""
+    make_tables(database_url)
+    sample.fill(database_url, redis_url)
+    port = free_port()
+    environment = {**os.environ, "DATABASE": database_url, "REDIS": redis_url, "PORT": str(port)}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVER], env=environment, stdout=log, stderr=log, cwd=Path(__file__).parents[2]
+        )
+    try:
+        _await(f"http://127.0.0.1:{port}/jobs/healthcheck", process, tmp_path / "log")
+        yield f"http://127.0.0.1:{port}/jobs"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    from urllib.request import urlopen
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+def open_page(browser: Browser, **options: Any) -> tuple[Page, list[str]]:
+    """A page, and what the browser complains of: what the policy blocks, scripts that fail."""
+    page = browser.new_context(**options).new_page()
+    page.set_default_timeout(30_000)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page, complaints
+
+
+def axe_source() -> str:
+    spec = find_spec("axe_playwright_python")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("axe-playwright-python is not installed")
+    return (Path(spec.submodule_search_locations[0]) / "axe.min.js").read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_and_no_page_scrolls_sideways(base: str, browser: Browser, scheme: str, width: int) -> None:
+    page, complaints = open_page(browser, color_scheme=scheme, viewport={"width": width, "height": 844})
+    axe = axe_source()
+    for name, path in PAGES.items():
+        page.goto(f"{base}{path}")
+        page.evaluate(axe)
+        found = page.evaluate("axe.run()")["violations"]
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        if SHOTS:
+            page.screenshot(path=f"{SHOTS}/{name}-{scheme}-{width}.png", full_page=True)
+    blocked = [text for text in complaints if "status of 4" not in text]  # the pages of errors are meant to be
+    assert blocked == []
+
+
+def test_pages_follow_what_happens_and_leave_the_focus_alone(base: str, browser: Browser, redis_url: str) -> None:
+    """A worker comes: its row is there without a reload. What one has opened, typed or focused stays as it was."""
+    page, complaints = open_page(browser)
+    page.goto(f"{base}/workers")
+    expect(page.locator("#live")).to_have_text("Live")
+    page.locator(f'a[href$="/worker/{sample.WORKER}/shutdown"]').focus()
+    with Redis.from_url(redis_url) as redis:
+        sample.beat(redis, "aaa1:1:ffffff", active=[])
+        expect(page.locator('[id="worker-aaa1:1:ffffff"]')).to_be_visible()
+        assert page.evaluate("document.activeElement.getAttribute('href')").endswith(f"{sample.WORKER}/shutdown")
+        sample.beat(redis, sample.WORKER, paused=True)
+        expect(page.locator(f'[id="worker-{sample.WORKER}"] .state')).to_have_text("paused")
+
+        page.goto(f"{base}/tasks")
+        expect(page.locator("#live")).to_have_text("Live")
+        page.get_by_label("Search").fill("half a wor")
+        before = int(page.evaluate("Number(document.body.dataset.refreshed || 0)"))
+        redis.xadd("decant:events", {"type": "task-started", "id": "x", "worker": sample.WORKER, "time": time.time()})
+        page.wait_for_function(f"Number(document.body.dataset.refreshed || 0) > {before}")
+        assert page.get_by_label("Search").input_value() == "half a wor"
+        assert page.evaluate("document.activeElement.id") == "text"
+
+        page.goto(f"{base}/task/{sample.FAILED}")
+        expect(page.locator("#live")).to_have_text("Live")
+        page.get_by_text("1: RETRY").click()
+        fields = {"type": "task-failed", "id": str(sample.FAILED), "worker": sample.WORKER, "time": time.time()}
+        redis.xadd("decant:events", fields)
+        page.wait_for_function("Number(document.body.dataset.refreshed || 0) > 0")
+        assert page.locator("details[open]").count() == 1
+    assert complaints == []
+
+
+def test_rows_come_and_go_where_they_belong(base: str, browser: Browser) -> None:
+    """patch.js makes a list like another whatever is moved, added, changed or taken away, and keeps its elements."""
+    page, complaints = open_page(browser)
+    page.goto(f"{base}/workers")
+    result = page.evaluate(
+        """async (address) => {
+            const { patch } = await import(address);
+            const make = (ids) => {
+                const list = document.createElement("ul");
+                list.innerHTML = ids.map((id) => `<li id="r${id}" class="c${id}">${id}<b>!</b></li>`).join("\\n");
+                return list;
+            };
+            let seed = 7;
+            const random = (n) => (seed = (seed * 48271) % 2147483647) % n;
+            const wrong = [];
+            for (let round = 0; round < 500; round++) {
+                const pick = () => [...Array(12).keys()].filter(() => random(2)).sort(() => random(3) - 1);
+                const [before, after] = [pick(), pick()];
+                const [old, fresh] = [make(before), make(after)];
+                const kept = new Map([...old.children].map((child) => [child.id, child]));
+                patch(old, fresh);
+                if (old.innerHTML !== fresh.innerHTML) wrong.push([before, after, old.innerHTML]);
+                for (const child of old.children)
+                    if (kept.has(child.id) && kept.get(child.id) !== child) wrong.push([before, after, "made anew"]);
+            }
+            return wrong.slice(0, 3);
+        }""",
+        f"{base}/static/patch.js",
+    )
+    assert result == []
+    assert complaints == []
+
+
+def test_everything_works_without_javascript(base: str, browser: Browser, redis_url: str) -> None:
+    """One goes everywhere, filters, pages, and acts, by links and forms."""
+    page, _ = open_page(browser, java_script_enabled=False)
+    page.goto(f"{base}/")
+    navigation = page.get_by_role("navigation", name="Monitor")
+    for name in ("Workers", "Jobs", "Schedules", "Queues", "Overview"):
+        navigation.get_by_role("link", name=name, exact=True).click()
+        assert page.get_by_role("heading", level=1).inner_text() == name
+        assert navigation.locator("[aria-current]").inner_text() == name
+    assert not page.locator("#live").is_visible() if page.locator("#live").count() else True
+    page.get_by_role("link", name="24 hours").click()
+    page.get_by_text("The same figures as a table").click()
+    assert page.locator("details.figures[open] tbody tr").count() > 10
+
+    navigation.get_by_role("link", name="Jobs", exact=True).click()
+    page.get_by_role("link", name="Older").click()
+    page.get_by_role("link", name="Newest").click()
+    page.get_by_label("State").select_option("FAILURE")
+    page.get_by_label("Task").fill("app.mail.send")
+    page.get_by_role("button", name="Show").click()
+    states = set(page.locator("table.jobs .state").all_inner_texts())
+    assert states == {"FAILURE"}
+    page.get_by_role("link", name=f"app.mail.send {sample.FAILED}").click()
+    page.get_by_role("button", name="Run again").click()
+    assert "in its queue again" in page.get_by_role("status").first.inner_text()
+    page.get_by_role("button", name="Revoke").click()
+    assert "REVOKED" in page.get_by_role("heading", level=1).inner_text()
+
+    navigation.get_by_role("link", name="Queues", exact=True).click()
+    page.get_by_role("link", name="Purge default").click()
+    assert "jobs wait there" in page.locator("main").inner_text()
+    page.get_by_role("button", name="Purge it").click()
+    assert "revoked" in page.get_by_role("status").first.inner_text()
+
+
+def test_the_keyboard_reaches_everything(base: str, browser: Browser) -> None:
+    """The first Tab offers to skip to the content; a table that scrolls can be scrolled; a job opens on Enter."""
+    page, _ = open_page(browser, viewport={"width": 390, "height": 844})
+    page.goto(f"{base}/tasks")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert (page.locator(".skip").bounding_box() or {})["y"] >= 0
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "text"
+    page.keyboard.type("import_csv")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**text=import_csv**")
+    table = page.get_by_role("group", name="Jobs, the newest first")
+    table.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/task/{sample.PROGRESSING}")
