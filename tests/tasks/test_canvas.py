@@ -14,6 +14,7 @@ from decant.tasks import (
     AsyncResult,
     ChordError,
     GroupResult,
+    InvalidTaskError,
     Signature,
     chain,
     chord,
@@ -233,6 +234,30 @@ async def test_map_starmap_and_chunks(site: Site) -> None:
     assert isinstance(pieces, chunks)
     assert isinstance(site.double.map([1]), xmap)
     assert await (await (site.double.map([1, 2]) | site.total.s()).delay()).get(timeout=10) == 6
+
+
+async def test_a_chords_header_is_counted_though_its_tasks_are_not_durable(site: Site) -> None:
+    for task in (site.add, site.double, site.note):
+        task.durable = False
+    flow = chord([site.add.s(1, 1) | site.double.s(), group(site.add.s(2, 2))], site.note.s())
+    assert await (await flow.apply_async()).get(timeout=10) == ([4, 4],)
+
+
+@pytest.fixture
+def alone(redis_url: str) -> Site:
+    return Site("", redis_url, TASKS_DURABLE=False, TASKS_DATABASE_URL=None)
+
+
+async def test_without_a_ledger_there_are_chains_and_groups_but_no_chords(alone: Site) -> None:
+    async with alone.working():
+        assert await (await (alone.add.s(1, 2) | alone.double.s())()).get(timeout=10) == 6
+        assert await (await group(alone.add.s(1, 2), alone.add.s(3, 4))()).get(timeout=10) == [3, 7]
+        with pytest.raises(InvalidTaskError, match="counts its header's jobs in the ledger"):
+            await chord([alone.add.s(1, 1)], alone.total.s()).apply_async()
+        result = await (alone.add.s(1, 2) | group(alone.double.s(), alone.double.s()) | alone.total.s()).apply_async()
+        with pytest.raises(InvalidTaskError, match="switches off"):
+            await result.get(timeout=10)
+    await alone.aclose()
 
 
 async def test_links_are_called_with_the_result_and_errbacks_with_the_id(site: Site) -> None:

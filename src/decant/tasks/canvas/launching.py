@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..codec import encode
-from ..errors import PayloadTooLarge
+from ..errors import InvalidTaskError, PayloadTooLarge
 from ..ids import as_uuid, uuid
 from ..job import Group, Job
 from ..publishing import Origin, build, origin, submit
@@ -27,6 +27,10 @@ GATHER = "decant.gather"
 _Member = tuple[Any, int]
 _OF_THE_END = ("link", "group_id", "group_index")
 _OF_ALL = ("link_error",)
+_NO_LEDGER = (
+    "a chord (also a group before another task) counts its header's jobs in the ledger, which TASKS_DURABLE=False"
+    " switches off: wait for the group's results, and ask for what follows then"
+)
 
 
 async def launch(tasks: Tasks, sig: Signature) -> ResultBase:
@@ -74,8 +78,6 @@ class Plan:
             options.setdefault("ignore_result", task.options.ignore_result)
             if self.check:
                 task.check_arguments(made["args"], made["kwargs"])
-        if options.get("group_id") is not None:
-            options["durable"] = options.get("durable")
         return build(self.tasks, sig.task, made["args"], made["kwargs"], options, self.where, conf=self.conf)
 
     # -- groups ------------------------------------------------------------------------------------------------------
@@ -118,6 +120,8 @@ class Plan:
         if not header.tasks:
             self.add(whole[0], ([],), whole[1:])
             return
+        if not (self.conf or self.tasks.conf).durable:
+            raise InvalidTaskError(_NO_LEDGER)
         first, after = _begin(whole, self.tasks)
         identity = header.options.get("task_id") or uuid()
         self.groups.append(self._chord_group(identity, leaves(header), first, after))
@@ -161,6 +165,9 @@ def _steps(sig: chain) -> list[Signature]:
     if options.get("group_id") is not None:
         _belong(steps[-1], (options["group_id"], options.get("group_index", 0)))
     steps[0].set(**{name: value for name, value in options.items() if name not in _OF_THE_END})
+    if options.get("durable") is not None:
+        for step in steps:
+            step.options["durable"] = options["durable"]
     return steps
 
 
