@@ -11,6 +11,7 @@ from arq.worker import Function, func
 from redis.asyncio import BlockingConnectionPool
 
 from ...errors import ConfigError
+from ..beat.ticker import Ticker
 from ..codec import decode_arq, encode_arq
 from ..running.wrapper import run_job
 from .claims import Claims
@@ -112,7 +113,10 @@ async def start_app(app: Any) -> None:
 
 
 async def load_tasks(tasks: Any, app: Any) -> None:
-    """Import the modules that define tasks, and tell who waits for that."""
+    """Import the modules that define tasks, tell who waits for that, and see that the schedule names no others.
+
+    :raises ConfigError: for an entry of ``beat_schedule`` that cannot run.
+    """
 
     def read_files() -> None:
         tasks.import_modules()
@@ -120,6 +124,7 @@ async def load_tasks(tasks: Any, app: Any) -> None:
 
     await asyncio.to_thread(read_files)
     await tasks.finalize()
+    await Ticker(tasks, app).check()
 
 
 async def stop_app(app: Any) -> None:
