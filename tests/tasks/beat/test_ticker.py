@@ -346,7 +346,7 @@ async def until_answer(ticker: Ticker) -> int:
 async def test_a_worker_does_not_start_with_a_schedule_that_cannot_run(setting: Setting) -> None:
     setting.schedules(every={"task": "app.tock", "schedule": 60})
     settings = await asyncio.to_thread(worker_settings, setting.tasks, setting.app)
-    with pytest.raises(CommandError, match="there is no such task; did you mean 'app.tick'"):
+    with pytest.raises(CommandError, match=r"there is no such task; did you mean 'app\.tick'"):
         async with working(settings):
             pytest.fail("it works")
 
@@ -358,8 +358,8 @@ async def test_a_worker_runs_its_schedule(either: Setting) -> None:
         ticker = Ticker(either.tasks, either.app)
 
         async def succeeded() -> bool:
-            (row,) = await ticker.rows()
-            record = row.last_job and await either.runtime.record(row.last_job)
-            return bool(record) and record.state == "SUCCESS"
+            jobs = [row.last_job for row in await ticker.rows() if row.last_job is not None]
+            records = [await either.runtime.record(job) for job in jobs]
+            return any(record is not None and record.state == "SUCCESS" for record in records)
 
         await until(succeeded)
