@@ -332,3 +332,10 @@ def test_an_application_that_does_not_start_ends_it_with_the_reason(
     made = start("worker", "toytasks:app", DATABASE_URL=ledger_url, REDIS_URL=redis_url)
     assert made.ends() == 1
     assert made.lines[-1] == "decant: the application did not start: KeyError: 'a bug'"
+
+
+def test_missing_tables_end_it_with_what_to_do(toys: Project, start: Start, database_url: str, redis_url: str) -> None:
+    made = start("worker", "toytasks:app", DATABASE_URL=database_url, REDIS_URL=redis_url)
+    assert made.ends() == 1
+    assert made.lines[-1].startswith("decant: the tables of the ledger are missing")
+    assert "Traceback" not in made.output

@@ -44,7 +44,11 @@ class _Client(Protocol):
 def encode_event(event: Mapping[str, Any]) -> dict[str, str]:
     """The fields of a stream entry: text as it is, anything else as JSON; ``None`` is left out."""
     return {
-        name: value if isinstance(value, str) else json.dumps(value, default=str)
+        name: value
+        if isinstance(value, str)
+        else repr(value)
+        if type(value) in (int, float)
+        else json.dumps(value, default=str)
         for name, value in event.items()
         if value is not None
     }

@@ -5,7 +5,8 @@
 -- ARGV[3…] per job: id, how ('done' or milliseconds until it is due again), the result's key or '', the result or '',
 --          its milliseconds to live or 0, and for how many milliseconds nobody may run it again
 --
--- Only the worker that runs a job ends it; where the claim is gone (flushed, restarted), anyone may.
+-- Only the worker that runs a job ends it, also where its claim is gone (flushed, run out), unless another worker has
+-- run the job since, and it waits to be run again later.
 local worker, wake = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -17,7 +18,7 @@ for number, key in ipairs(KEYS) do
   local hold = tonumber(ARGV[at + 5])
   local holder = 'arq:in-progress:' .. id
   local held_by = redis.call('GET', holder)
-  if not held_by or held_by == worker then
+  if held_by == worker or (not held_by and tonumber(redis.call('ZSCORE', key, id) or 0) <= now) then
     if how == 'done' then
       redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id)
       if hold > 0 then

@@ -4,7 +4,8 @@
 -- ARGV[1]  the worker's id; ARGV[2] milliseconds; ARGV[3] '1' where scores move along with the claims
 -- ARGV[4…] per job: id
 --
--- Answers the ids that another worker holds by now. A claim that is gone (flushed, restarted) is made again.
+-- Answers the ids that another worker holds by now. A claim that is gone stays so: Redis was flushed, or the job has
+-- just ended and may wait to be run again.
 local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -16,8 +17,8 @@ for number, key in ipairs(KEYS) do
   local held_by = redis.call('GET', holder)
   if held_by and held_by ~= worker and ARGV[3] == '1' then
     lost[#lost + 1] = id
-  else
-    redis.call('SET', holder, held_by or worker, 'PX', lease_ms)
+  elseif held_by then
+    redis.call('PEXPIRE', holder, lease_ms)
     if ARGV[3] == '1' then
       redis.call('ZADD', key, 'XX', now + lease_ms, id)
     end

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
+import asyncpg
 from arq.worker import get_kwargs
 
-from ...errors import CommandError, ConfigError
+from ...errors import CommandError, ConfigError, Unavailable
 from ..signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from .claims import CONNECTION_ERRORS
 from .commands import Commands
@@ -26,6 +27,7 @@ __all__ = ["Service", "run_worker", "working"]
 _GIVE_BACK_S: Final = 5.0
 _LAST_CLAIM_S: Final = 2.0
 _MOMENT_S: Final = 1.0
+_LEDGER_S: Final = 10.0
 _OURS: Final = ("on_startup", "on_shutdown", "handle_signals", "job_completion_wait", "ctx", "max_jobs", "burst")
 logger = logging.getLogger("decant.worker")
 
@@ -138,10 +140,11 @@ class Service:
     @asynccontextmanager
     async def _started(self) -> AsyncIterator[None]:
         await worker_init.send(self)
-        await _reported(load_tasks(self.tasks, self.app), "the modules of tasks cannot be imported")
+        await _reported(load_tasks(self.tasks, self.app), "the tasks cannot be loaded")
         if self._starts_app:
             await _reported(start_app(self.app), "the application did not start")
         try:
+            await self._see_the_ledger()
             self.duties.start()
             self.duties.loops.keep(lambda: self.ears.listen(self.worker.wake), "listening to Redis")
             try:
@@ -165,6 +168,21 @@ class Service:
                 await _reported(stop_app(self.app), "the application did not shut down", raises=False)
             await self.redis.aclose(close_connection_pool=True)
             logger.info("worker %s has ended", self.id)
+
+    async def _see_the_ledger(self) -> None:
+        """Without its tables nothing can be run; a database that is away may come back."""
+        if self.runtime.ledger is None:
+            return
+        try:
+            async with asyncio.timeout(_LEDGER_S):
+                await self.runtime.ledger.start()
+        except asyncpg.UndefinedTableError as error:
+            raise CommandError(
+                f"the tables of the ledger are missing ({error}): migrate the database, with"
+                " decant.tasks.ledger.tables.metadata among the metadata of migrations/env.py"
+            ) from error
+        except (Unavailable, *CONNECTION_ERRORS) as error:
+            logger.warning("the ledger's database is away: %s", error)
 
     async def _ended(self) -> None:
         await self.worker.claims.aclose()

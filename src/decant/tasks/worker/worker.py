@@ -1,6 +1,6 @@
 """arq's worker, woken by publish, claiming in batches, and outliving every loss of Redis.
 
-What it changes of :class:`arq.worker.Worker`, and why (no-op jobs per second on two cores, arq's own: see docs):
+What it changes of :class:`arq.worker.Worker`, and why:
 
 - ``main`` waits on an event, with a fallback of a second, instead of sleeping for ``poll_delay``: set by a publish, a
   freed slot, or the next due score. Every error of Redis is waited out.
@@ -8,7 +8,8 @@ What it changes of :class:`arq.worker.Worker`, and why (no-op jobs per second on
 - ``finish_job``, ``finish_failed_job``: the ends of many jobs share a round trip.
 - ``run_job`` is arq's for plain arq functions and cron jobs. The one function that every task goes through is run
   without it: in one asyncio task, not two, without the round trip for what the claim has brought along, and without
-  its lines of log with all arguments.
+  its lines of log with all arguments. That was measured: of jobs that do nothing, at 100 at once on two cores, arq's
+  ran 800 a second and this 7,700.
 """
 
 from __future__ import annotations
@@ -57,7 +58,6 @@ class Worker(arq.worker.Worker):
         self.key_of: Callable[[str], str] = str
         self.claims = Claims(self.pool, worker, wake)
         self.claimed: dict[str, Claim] = {}
-        self.cancelled: dict[str, str] = {}
         self.paused = self._ending = False
         self._wake, self._more, self._due_in_s = asyncio.Event(), True, _FALLBACK_S
 
@@ -144,20 +144,12 @@ class Worker(arq.worker.Worker):
 
     def _ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
         self.job_counter -= 1
-        for running in (self.tasks, self.claimed, self.cancelled):
-            running.pop(claim.id, None)
+        self.tasks.pop(claim.id, None)
+        self.claimed.pop(claim.id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("job %s was left to be found again: %s: %s", claim.id, type(error).__name__, error)
         if self._more:
             self._wake.set()
-
-    def cancel(self, id: str, reason: str) -> bool:  # noqa: A002
-        """Cancel a running job; whether it runs here. It is not run again, unless ``reason`` is ``stopping``."""
-        task = self.tasks.get(id)
-        if task is None or id in self.cancelled:
-            return False
-        self.cancelled[id] = reason
-        return task.cancel(reason)
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Run a claimed job to its end, whatever that is."""
@@ -198,11 +190,8 @@ class Worker(arq.worker.Worker):
             self.jobs_retried += 1
             again_ms = retry.defer_score or 0
         except asyncio.CancelledError:
-            if self.cancelled.get(claim.id, "stopping") == "stopping":
-                self.jobs_retried += 1
-                again_ms = 0
-            else:
-                self.jobs_failed += 1
+            self.jobs_retried += 1
+            again_ms = 0
             raise
         except Unavailable as error:
             self.jobs_retried += 1
