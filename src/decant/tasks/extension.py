@@ -16,9 +16,10 @@ from ..faces import faced, io_method, twin_of
 from . import signals
 from .beat.entries import entry_from
 from .canvas import following
+from .canvas.chain import chain
 from .canvas.chord import chord
 from .canvas.group import group
-from .canvas.signature import Signature, chain, plain_list
+from .canvas.signature import Signature, plain_list
 from .control import Control
 from .ids import uuid
 from .imports import import_all, import_related

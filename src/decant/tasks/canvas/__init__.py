@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .chain import chain
 from .chord import chord
 from .group import group
 from .pieces import chunks, xmap, xstarmap
-from .signature import Signature, chain, maybe_signature, signature
+from .signature import Signature, maybe_signature, signature
 
 __all__ = ["Signature", "chain", "chord", "chunks", "group", "maybe_signature", "signature", "xmap", "xstarmap"]

@@ -91,11 +91,11 @@ class chord(Signature):
 
     def freeze(self, _id: str | None = None, group_id: Any = None, chord: Any = None, **_: Any) -> ResultBase:
         """Settle the ids; returns the body's result, which begins with the header's."""
-        from .signature import _first
+        from .chain import first_of
 
         header = self.header.freeze()
         result = self._body().freeze(_id)
-        _first(result).parent = header
+        first_of(result).parent = header
         return result
 
     @io_method

@@ -11,10 +11,11 @@ from ..ids import as_uuid, uuid
 from ..job import Group, Job
 from ..publishing import Origin, build, origin, submit
 from ..results import ResultBase
+from .chain import chain
 from .chord import chord
 from .group import group
 from .plain import plain
-from .signature import Signature, chain
+from .signature import Signature
 
 if TYPE_CHECKING:
     from ..extension import Tasks

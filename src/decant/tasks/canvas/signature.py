@@ -1,4 +1,4 @@
-"""``Signature``, a call to be made later, and ``chain``, several one after another."""
+"""``Signature``: a call to be made later."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..results import AsyncResult, ResultBase
 if TYPE_CHECKING:
     from ..extension import Tasks
 
-__all__ = ["Signature", "chain", "maybe_signature", "plain_list", "signature"]
+__all__ = ["Signature", "maybe_signature", "options_of", "plain_list", "signature"]
 
 _LISTS: Final = ("link", "link_error")
 
@@ -68,7 +68,7 @@ class Signature(dict[str, Any], metaclass=Faced):
         self._app = app
         if isinstance(task, dict):
             super().__init__(task)
-            self["options"] = _options(self.get("options") or {})
+            self["options"] = options_of(self.get("options") or {})
             return
         if app is None and task is not None and not isinstance(task, str):
             self._app = getattr(task, "app", None)
@@ -76,7 +76,7 @@ class Signature(dict[str, Any], metaclass=Faced):
             task=getattr(task, "name", task),
             args=tuple(args or ()),
             kwargs=dict(kwargs or {}),
-            options=_options({**(options or {}), **more}),
+            options=options_of({**(options or {}), **more}),
             subtask_type=subtask_type or self.KIND,
             immutable=immutable,
         )
@@ -93,7 +93,7 @@ class Signature(dict[str, Any], metaclass=Faced):
         made = kind.__new__(kind)
         dict.__init__(made, d)
         made._app = app
-        made["options"] = _options(made.get("options") or {})
+        made["options"] = options_of(made.get("options") or {})
         made["args"], made["kwargs"] = tuple(made.get("args") or ()), dict(made.get("kwargs") or {})
         made.setdefault("immutable", False)
         made._adopt(app)
@@ -175,7 +175,7 @@ class Signature(dict[str, Any], metaclass=Faced):
     def clone(self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """A copy, with ``args`` before its own, and more arguments by keyword, unless it is immutable; and options."""
         made = copy(self)
-        made["options"] = _options({**self.options, **options})
+        made["options"] = options_of({**self.options, **options})
         if not self.immutable:
             made["args"] = (*args, *self.args)
             made["kwargs"] = {**self.kwargs, **(kwargs or {})}
@@ -188,7 +188,7 @@ class Signature(dict[str, Any], metaclass=Faced):
     def __copy__(self) -> Any:
         made = type(self).__new__(type(self))
         dict.__init__(made, self)
-        made["options"] = _options(self.options)
+        made["options"] = options_of(self.options)
         made["kwargs"] = dict(self.kwargs)
         made._app = self._app
         return made
@@ -211,7 +211,7 @@ class Signature(dict[str, Any], metaclass=Faced):
         """Set options: ``add.s(1).set(queue="slow", countdown=10)``; returns itself."""
         if immutable is not None:
             self.set_immutable(immutable)
-        self.options.update(_options(options))
+        self.options.update(options_of(options))
         return self
 
     def set_immutable(self, immutable: bool) -> None:
@@ -245,6 +245,8 @@ class Signature(dict[str, Any], metaclass=Faced):
         return [self, *(found for one in links for found in one.flatten_links())]
 
     def __or__(self, other: Any) -> Any:
+        from .chain import chain
+
         other = twin_of(other)
         if not isinstance(other, Signature):
             return NotImplemented
@@ -318,131 +320,6 @@ class Signature(dict[str, Any], metaclass=Faced):
         return not self == other
 
 
-class chain(Signature):
-    """Signatures one after another; each but the first is called with the result of the one before it.
-
-    ``chain(a, b, c)`` and ``a | b | c`` are the same. A group before another signature becomes the header of a chord.
-    Its result is that of the last, whose ``parent`` is that of the one before, and so on.
-    """
-
-    KIND = "chain"
-
-    def __init__(self, *tasks: Any, app: Tasks | None = None, **options: Any) -> None:
-        given = tasks[0] if len(tasks) == 1 and not isinstance(tasks[0], dict) else tasks
-        steps: list[Signature] = []
-        for one in given:
-            _append(steps, maybe_signature(twin_of(one), app))
-        super().__init__("decant.chain", (), {"tasks": steps}, options, app=app)
-
-    @property
-    def tasks(self) -> list[Signature]:
-        """The signatures, the first one first."""
-        return self.kwargs["tasks"]  # type: ignore[no-any-return]
-
-    def parts(self) -> list[Signature]:
-        return self.tasks
-
-    def simplified(self) -> Signature:
-        if len(self.tasks) == 1:
-            only = self.tasks[0]
-            return only.set(**self.options) if self.options else only
-        return self
-
-    def _adopt(self, app: Tasks | None) -> None:
-        self.kwargs["tasks"] = [maybe_signature(one, app) for one in self.kwargs["tasks"]]
-
-    def __copy__(self) -> Any:
-        made = super().__copy__()
-        made.kwargs["tasks"] = [one.clone() for one in self.tasks]
-        return made
-
-    def clone(self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        made = copy(self)
-        made["options"] = _options({**self.options, **options})
-        if made.tasks and (args or kwargs):
-            made.tasks[0] = made.tasks[0].clone(args, kwargs)
-        return made
-
-    def unchain_tasks(self) -> list[Signature]:
-        """Copies of the signatures, with the errbacks of the chain."""
-        steps = [one.clone() for one in self.tasks]
-        for step in steps:
-            step.link_error(self.options.get("link_error") or [])
-        return steps
-
-    def set_immutable(self, immutable: bool) -> None:
-        super().set_immutable(immutable)
-        self.tasks[0].set_immutable(immutable)
-
-    def freeze(self, _id: str | None = None, group_id: Any = None, chord: Any = None, **_: Any) -> ResultBase:
-        """Settle the ids; returns the last one's result."""
-        before: ResultBase | None = None
-        for index, step in enumerate(self.tasks):
-            result = step.freeze(_id if index == len(self.tasks) - 1 else None)
-            _first(result).parent = before
-            before = result
-        assert before is not None
-        return before
-
-    @io_method
-    async def apply_async(
-        self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
-        """Ask for the first job; the others follow. ``None`` for an empty chain."""
-        if not self.tasks:
-            return None
-        return await super().apply_async(args, kwargs, **options)
-
-    @io_method
-    async def apply(self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        """Run them here and now."""
-        result: Any = None
-        given: Any = tuple(args)
-        for step in self.clone(options=options).unchain_tasks():
-            before, result = result, await step.apply(given, kwargs if result is None else None)
-            _first(result).parent = before
-            if await result.state != "SUCCESS" and not hasattr(result, "results"):
-                return result
-            given = (await result.get(),)
-        for callback in self.options.get("link") or ():
-            await maybe_signature(callback, self._app).apply(given)
-        return result
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """:meth:`apply_async`."""
-        return self.apply_async(args, kwargs)
-
-    def reprcall(self, *args: Any, **kwargs: Any) -> str:
-        return " | ".join(map(repr, self.tasks)) or "chain()"
-
-
-def _first(result: Any) -> Any:
-    """The result at the beginning of what led to it."""
-    while result.parent is not None:
-        result = result.parent
-    return result
-
-
-def _append(steps: list[Signature], step: Signature) -> None:
-    """Add a step; groups and chords take what follows them into their body."""
-    from .chord import chord
-
-    if isinstance(step, chain):
-        for one in step.unchain_tasks():
-            _append(steps, one)
-        if steps:
-            steps[-1]._listed("link", step.options.get("link") or [])
-        return
-    last = steps[-1] if steps else None
-    if last is not None and last.KIND == "group":
-        steps[-1] = chord(last, step, app=last._app)
-    elif isinstance(last, chord) and last.body is not None:
-        steps[-1] = extended = last.clone()
-        extended.kwargs["body"] = chain(last.body, step, app=last._app)
-    else:
-        steps.append(step.clone())
-
-
 # -- conversions -----------------------------------------------------------------------------------------------------
 
 
@@ -484,7 +361,7 @@ def _as_list(value: Any) -> list[Any]:
     return [one.s() if not isinstance(one, dict) and hasattr(one, "s") else one for one in given]
 
 
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
     made = dict(given)
     for name in _LISTS:
         if made.get(name) is not None:
