@@ -21,7 +21,12 @@ class _Routine(logging.Filter):
     """Leaves out what is said at INFO of each run of the drain: one that has done something says so itself."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno > logging.INFO or getattr(record, "task", None) != drain_clicks.name
+        return record.levelno > logging.INFO or drain_clicks.name not in (getattr(record, "task", None), *_args(record))
+
+
+def _args(record: logging.LogRecord) -> tuple[object, ...]:
+    """What a line names: the schedule's ``beat: … is due: job … of <task>``."""
+    return record.args if isinstance(record.args, tuple) else ()
 
 
 logging.getLogger("decant.tasks").addFilter(_Routine())

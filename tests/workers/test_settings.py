@@ -42,5 +42,7 @@ def test_the_log_leaves_out_runs_that_did_nothing(environment: dict[str, str], m
         return bool(logger.filter(record))
 
     assert not shown(logging.INFO, "clicks.drain")
+    due = logger.makeRecord("decant.tasks", logging.INFO, "", 0, "%s: %s", ("due", "clicks.drain"), None)
+    assert not logger.filter(due)
     assert shown(logging.ERROR, "clicks.drain")
     assert shown(logging.INFO, "previews.fetch")
