@@ -153,7 +153,7 @@ DEFAULTS: Final[dict[str, Key]] = {
     "max_arguments_kb": Key(256, _number(1, 65536)),
     "joins": Key(True, _switch),
     "log_arguments": Key(False, _switch),
-    "grace_s": Key(30.0, _seconds),
+    "grace_s": Key(10.0, _seconds),
     "max_events": Key(100_000, _number(0)),
     # Celery's: tasks
     "timezone": Key("UTC", _zone),
