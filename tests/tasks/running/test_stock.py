@@ -27,8 +27,9 @@ async def stock_worker(site: Site) -> AsyncIterator[Any]:
         async with asyncio.timeout(30):
             yield worker
     finally:
-        running.cancel()
-        await asyncio.wait([running])
+        while not running.done():  # Python 3.11's wait_for, in redis-py and arq, may lose a cancellation
+            running.cancel()
+            await asyncio.wait([running], timeout=1)
         jobs = list(worker.tasks.values())
         for job in jobs:
             job.cancel()
