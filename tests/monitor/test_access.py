@@ -50,6 +50,7 @@ def test_without_a_guard_it_is_mounted_in_debug_mode_only(debug: bool) -> None:
     assert not app.blueprints
 
 
+@pytest.mark.parity("flower", "url_prefix")
 def test_it_is_one_line_in_plain_quart_too() -> None:
     app = PlainQuart(__name__)
     app.register_blueprint(Monitor(Tasks(set_as_current=False), guard=lambda: True), url_prefix="/jobs")
@@ -65,6 +66,7 @@ async def _async_false() -> bool:
     return False
 
 
+@pytest.mark.parity("flower", "auth")
 @pytest.mark.parametrize("guard", [lambda: False, lambda: None, _async_false], ids=["no", "none", "async"])
 async def test_who_may_not_see_sees_nothing(make_site: Any, guard: Any) -> None:
     """No page, no data, no stream, no action."""
@@ -77,6 +79,7 @@ async def test_who_may_not_see_sees_nothing(make_site: Any, guard: Any) -> None:
         await site.text("/static/monitor.css")
 
 
+@pytest.mark.parity("flower", "auth")
 async def test_a_guard_leads_to_the_log_in(make_site: Any) -> None:
     """It sees the request and its session, may be async, and its answer is sent."""
 

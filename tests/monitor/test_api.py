@@ -182,6 +182,7 @@ async def test_revoking_and_aborting(site: Any) -> None:
 
 
 @pytest.mark.parity("flower", "POST /api/worker/pool")
+@pytest.mark.parity("flower", "POST /api/task/rate-limit")
 async def test_a_worker_is_told(site: Any) -> None:
     async with worker(site, concurrency=3) as service:
         name = service.id

@@ -61,6 +61,7 @@ async def event(redis_url: str, type_: str, **fields: Any) -> None:
         await redis.xadd("decant:events", {"type": type_, "time": time.time(), "worker": sample.WORKER, **fields})
 
 
+@pytest.mark.parity("flower", "auto_refresh")
 async def test_who_watches_hears_what_happens(site: Any) -> None:
     await event(site.redis_url, "task-started", id="before", task="app.add")
     async with serve(site.app) as base, watching(base) as one, watching(base) as other:
