@@ -7,10 +7,11 @@ the worker it says how the job stands in the index only; the ledger knows by the
 - it raises ``arq.Retry(defer=…)``: run it again after so long (a retry, a rate limit, a database that is away);
 - it raises ``CancelledError`` after having been cancelled: the worker stops, and the attempt was given back.
 
-What a worker shares between its jobs is :class:`~decant.tasks.running.state.Running`, one per application and event
-loop: ``running_of(tasks, app, ctx)``. Its ``stop(id, reason)`` stops a job with the reason ``"revoked"`` (it ends as
-REVOKED) or ``"lost"`` (another worker has it: nothing is written); a mere ``cancel()`` of arq's task gives it back.
-Its ``rates.set(task, "10/m")``, ``limits.set(task, soft_s, hard_s)`` and ``active`` serve the control channel.
+What a worker shares between its jobs is :class:`~decant.tasks.running.state.Running`, one per worker, application and
+event loop: ``running_of(tasks, app, ctx)``. Its ``stop(id, reason)`` stops a job with the reason ``"revoked"`` (it ends
+as REVOKED) or ``"lost"`` (another worker has it: nothing is written); a mere ``cancel()`` of arq's task gives it back,
+``cancel("revoked")`` and ``cancel("lost")`` do as ``stop``. Its ``rates.set(task, "10/m")``,
+``limits.set(task, soft_s, hard_s)`` and ``active`` serve the control channel; ``close()`` ends its processes.
 """
 
 from __future__ import annotations

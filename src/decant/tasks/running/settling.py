@@ -131,7 +131,7 @@ class Settling:
             worker=attempt.running.worker,
             state=ended.state,
             error=None if good or ended.error is None else encode_error(ended.error),
-            group=attempt.job.group if good else following.group_of(attempt.envelope, attempt.job),
+            group=attempt.job.group if good else attempt.job.group or following.group_of(attempt.envelope),
         )
 
     def _result(self, value: Any) -> bytes:
