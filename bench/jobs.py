@@ -82,7 +82,7 @@ class Bench:
                     child.kill()
 
     def decant_worker(self) -> Any:
-        command = ("-m", "decant.cli", "worker", "bench.jobs_app:WorkerSettings")
+        command = ("-m", "decant.cli", "worker", "bench.jobs_app:WorkerSettings", "-l", "warning")
         return self.worker(sys.executable, *command, cwd=ROOT)
 
     def celery_worker(self, pool: str, concurrency: int) -> Any:
