@@ -126,6 +126,7 @@ class Tasks:
         app.extensions["tasks"] = self if is_quart else faced(self)
         if runtime.ledger is not None:
             runtime.ledger.on_group_done = partial(following.group_done, self, conf)
+            runtime.ledger.on_broken = partial(following.broken, self, conf)
             runtime.ledger.on_group_failed = partial(following.group_failed, self, conf)
 
     def runtime(self, app: Any = None) -> Runtime:

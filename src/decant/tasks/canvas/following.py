@@ -11,10 +11,11 @@ from uuid import UUID
 
 from ...bridge import in_thread
 from ...faces import called
-from ..codec import Envelope, decode
+from ..codec import Envelope, decode, decode_envelope
 from ..ids import as_uuid
 from ..job import Group, Job
 from ..publishing import Origin
+from ..states import FAILURE
 from .launching import GATHER, Plan
 from .pieces import MAP, STARMAP
 from .signature import Signature, maybe_signature
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..extension import Tasks
     from ..settings import Conf
 
-__all__ = ["builtin_tasks", "children", "errbacks", "group_done", "group_failed", "group_of", "replacement"]
+__all__ = ["broken", "builtin_tasks", "children", "errbacks", "group_done", "group_failed", "group_of", "replacement"]
 
 
 def children(tasks: Tasks, envelope: Envelope, record: Any, result: Any) -> tuple[list[Job], list[Group]]:
@@ -53,15 +54,22 @@ def errbacks(tasks: Tasks, envelope: Envelope, record: Any, error: BaseException
     return plan.jobs
 
 
-def group_of(envelope: Envelope, record: Any) -> UUID | None:
-    """The group that a failure of this job fails: its own, or that of the chain which will not get to its end."""
-    if record.group is not None:
-        return record.group  # type: ignore[no-any-return]
+def group_of(envelope: Envelope) -> UUID | None:
+    """The group that fails with a job that has none itself: that of the chain which will not get to its end."""
     for one in reversed(envelope.chain):
         found = one["options"].get("group_id")
         if found is not None:
             return as_uuid(found)
     return None
+
+
+def broken(tasks: Tasks, conf: Conf, record: Any) -> tuple[list[Job], UUID | None]:
+    """What follows from a job that has ended without a worker: the ledger's ``on_broken``."""
+    envelope = decode_envelope(record.payload)
+    plan = Plan(tasks, _origin(record), conf=conf)
+    for one in envelope.link_error if record.state == FAILURE else ():
+        plan.add(_signature(tasks, one), (str(record.id),))
+    return plan.jobs, record.group_id or group_of(envelope)
 
 
 def _origin(record: Any) -> Origin:

@@ -1,5 +1,6 @@
 """Groups and chords: counted down, failed, and their callbacks inserted, in the transaction that ended their jobs."""
 
+# ruff: noqa: S608 - the parts are ours, and values are parameters
 from __future__ import annotations
 
 import logging
@@ -13,13 +14,14 @@ from ..codec import encode_error
 from ..errors import ChordError
 from ..job import Group, Job
 from .inserting import insert
-from .rows import Fetch, ids_of
+from .rows import COLUMNS, Fetch, Record, ids_of, record_of
 
-__all__ = ["Consequences", "GroupDone", "GroupFailed", "Hooks", "settle"]
+__all__ = ["Broken", "Consequences", "GroupDone", "GroupFailed", "Hooks", "consequences", "settle"]
 
 logger = logging.getLogger("decant.tasks")
 GroupDone = Callable[[Group, Sequence[bytes | None]], Job]
 GroupFailed = Callable[[Group, bytes], Sequence[Job]]
+Broken = Callable[["Record"], tuple[Sequence[Job], UUID | None]]
 
 
 @dataclass(slots=True)
@@ -28,6 +30,7 @@ class Hooks:
 
     done: GroupDone | None = None
     failed: GroupFailed | None = None
+    broken: Broken | None = None
 
 
 @dataclass(slots=True)
@@ -83,6 +86,38 @@ async def settle(fetch: Fetch, succeeded: Iterable[UUID], failed: Iterable[UUID]
         for row in rows:
             lost += await _fail(fetch, _group(row), hooks, found)
     return found
+
+
+_ENDED: Final = f"SELECT {COLUMNS} FROM decant_jobs j WHERE j.id = ANY($1::uuid[]) ORDER BY j.id"
+
+
+async def consequences(fetch: Fetch, ids: Iterable[UUID], hooks: Hooks) -> Consequences:
+    """What follows for others from jobs that have ended without a worker that would have seen to it."""
+    wanted = ids_of(ids)
+    if not wanted:
+        return Consequences()
+    jobs: list[Job] = []
+    failed: list[UUID] = []
+    for row in await fetch(_ENDED, wanted):
+        record = record_of(row)
+        more, group = _broken(record, hooks)
+        jobs += more
+        if group is not None:
+            failed.append(group)
+    if jobs:
+        await insert(fetch, jobs)
+    found = await settle(fetch, [], failed, hooks)
+    found.inserted += [(job.id, job) for job in jobs]
+    return found
+
+
+def _broken(record: Record, hooks: Hooks) -> tuple[Sequence[Job], UUID | None]:
+    if hooks.broken is not None:
+        try:
+            return hooks.broken(record)
+        except Exception:  # it concerns what would have followed, not the ledger
+            logger.exception("what follows the end of job %s cannot be made", record.id)
+    return (), record.group_id
 
 
 def _group(row: Any) -> Group:

@@ -18,7 +18,7 @@ from . import claiming, finishing, inserting, reading, sweeping
 from .batching import MAX_BATCH, Batcher
 from .claiming import Claim
 from .finishing import Finished
-from .grouping import GroupDone, GroupFailed, Hooks
+from .grouping import Broken, GroupDone, GroupFailed, Hooks
 from .inserting import Call
 from .pool import Pool
 from .rows import Record, in_session
@@ -77,6 +77,10 @@ class Ledger:
       never run, then what is to be run because of that. By default the first alone, made by :attr:`on_group_done`
       with no results.
 
+    * :attr:`on_broken` ``(record)`` says what follows from a job that has ended without a worker to see to it (lost
+      with its workers, expired, revoked while it waited): jobs to insert, as its errbacks, and the group that fails by
+      it. By default that is its own group alone.
+
     Jobs of a group that are replaced end as IGNORED: those neither count nor fail it.
 
     :param url: of PostgreSQL, SQLAlchemy's or libpq's.
@@ -113,6 +117,15 @@ class Ledger:
     @on_group_failed.setter
     def on_group_failed(self, value: GroupFailed | None) -> None:
         self.hooks.failed = value
+
+    @property
+    def on_broken(self) -> Broken | None:
+        """See the class."""
+        return self.hooks.broken
+
+    @on_broken.setter
+    def on_broken(self, value: Broken | None) -> None:
+        self.hooks.broken = value
 
     def connection(self) -> AbstractAsyncContextManager[Any]:
         """A connection of asyncpg's, from the ledger's pool: ``async with ledger.connection() as connection``."""

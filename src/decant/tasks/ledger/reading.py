@@ -11,7 +11,7 @@ from ..codec import encode_error
 from ..errors import TaskRevokedError
 from ..job import Job
 from ..states import FAILURE, REVOKED
-from .grouping import Hooks, settle
+from .grouping import Hooks, consequences
 from .inserting import FIRST_PUSH_S
 from .rows import COLUMNS, Fetch, Record, ids_of, job_of, record_of
 
@@ -50,7 +50,7 @@ UPDATE decant_jobs j SET
   finished = CASE WHEN h.waits THEN now() ELSE j.finished END,
   revoked = j.revoked OR h.waits OR $2::bool
 FROM held h WHERE j.id = h.id AND j.id = ANY($1::uuid[]) AND (h.waits OR j.state = 'STARTED')
-RETURNING j.id, j.state, j.group_id
+RETURNING j.id, j.state
 """
 _STATES: Final = "SELECT j.id, j.state FROM decant_jobs j WHERE j.id = ANY($1::uuid[])"
 
@@ -60,8 +60,8 @@ async def revoke(connection: Any, ids: Iterable[UUID], terminate: bool, hooks: H
     wanted = ids_of(ids)
     async with connection.transaction():
         rows = await connection.fetch(_REVOKE, wanted, terminate, encode_error(TaskRevokedError("revoked")))
-        failed = [row["group_id"] for row in rows if row["state"] == REVOKED and row["group_id"] is not None]
-        found = await settle(connection.fetch, [], failed, hooks)
+        over = [row["id"] for row in rows if row["state"] == REVOKED]
+        found = await consequences(connection.fetch, over, hooks)
         states = {row["id"]: row["state"] for row in await connection.fetch(_STATES, wanted)}
     return states | dict.fromkeys(found.ended, FAILURE)
 

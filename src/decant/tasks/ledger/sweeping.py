@@ -13,7 +13,7 @@ from ..codec import encode_error
 from ..errors import TaskRevokedError, WorkerLostError
 from ..job import Job
 from ..states import REVOKED
-from .grouping import Hooks, settle
+from .grouping import Hooks, consequences
 from .rows import COLUMNS, Record, job_of, record_of
 
 __all__ = ["AGAIN_S", "Swept", "prune_groups", "prune_jobs", "something_due", "sweep"]
@@ -107,8 +107,8 @@ async def sweep(connection: Any, limit: int, flushed: datetime | None, hooks: Ho
             more=limit in (len(dead), len(due)),
         )
         await _tell(connection, [*swept.lost, *swept.expired])
-        failed = [r.group_id for r in (*swept.lost, *swept.expired) if r.group_id is not None]
-        found = await settle(connection.fetch, [], failed, hooks)
+        over = [record.id for record in (*swept.lost, *swept.expired)]
+        found = await consequences(connection.fetch, over, hooks)
         swept.push += [job for _, job in found.inserted]
         swept.ended = found.ended
         return swept
