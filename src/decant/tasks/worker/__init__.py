@@ -6,8 +6,7 @@ The ``ctx`` that a job's function gets has, besides arq's own keys (``redis job_
 ``tasks app``  the :class:`~decant.tasks.Tasks` and the application
 ``worker``     this worker's id, a ``str``: the ledger's ``worker``
 ``lease_s``    for how long a claim is good (``TASKS_LEASE_S``), until it is renewed
-``recorder``   :class:`~decant.tasks.events.Recorder`; its ``task-started`` event (``id``, ``attempt``) begins the
-               renewing of the lease, which ends with the job's function
+``recorder``   :class:`~decant.tasks.events.Recorder`: the event stream, and the worker's statistics
 ``stopping``   ``asyncio.Event``: set once the worker was told to stop
 =============  ================================================================================
 """

@@ -44,9 +44,9 @@ class Sweeper:
                 logger.warning("Redis had been emptied, or is new: %d jobs that wait were put into it", pushed)
 
     async def _see_to(self, swept: Any) -> None:
+        if swept.freed:
+            await self._redis.delete(*(f"arq:in-progress:{id_}" for id_ in swept.freed))
         if swept.push:
-            # The ledger knows that nobody runs them, whatever a dead worker has left in Redis.
-            await self._redis.delete(*(f"arq:in-progress:{job.id}" for job in swept.push))
             await self._runtime.dispatcher.push(swept.push)
         for record in swept.lost:
             logger.error("job %s (%s) has failed: its workers died with it", record.id, record.task)
