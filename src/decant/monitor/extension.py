@@ -17,7 +17,7 @@ from .access import Guard
 from .live import Hub
 from .problems import Problem
 from .searching import SearchError
-from .store import NoLedger, Store
+from .store import Store
 
 __all__ = ["Monitor"]
 
@@ -157,7 +157,7 @@ class Monitor(Blueprint):
         return await self._answer(status, str(problem))
 
     async def _answer_unavailable(self, error: Unavailable | Overloaded) -> Response:
-        answer = await self._answer(503, str(error), again=not isinstance(error, NoLedger))
+        answer = await self._answer(503, str(error), again=True)
         answer.headers["Retry-After"] = str(error.retry_after_s)
         return answer
 

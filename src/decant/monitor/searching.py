@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..errors import DecantError
-
 __all__ = ["FIELDS", "SearchError", "condition"]
 
 MAX_LENGTH: Final = 2048
@@ -36,7 +34,7 @@ _ANYWHERE: Final = ("task", "id", "worker", "args")
 _TOKEN: Final = re.compile(r'\s*(?:([()])|(?:(\w+):)?"([^"]*)"|(\w+):([^\s()"]+)|([^\s()"]+))')
 
 
-class SearchError(DecantError, ValueError):
+class SearchError(ValueError):
     """What was typed cannot be searched for; the message says what is wrong, in a sentence for its author."""
 
 

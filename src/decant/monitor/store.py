@@ -11,26 +11,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from ..errors import DatabaseUnavailable, RedisUnavailable, Unavailable
+from asyncpg import InterfaceError, PostgresError
 
-try:
-    from asyncpg import InterfaceError, PostgresError
-except ImportError as error:
-    from ..errors import missing_extra
+from ..errors import DatabaseUnavailable, RedisUnavailable
+from .problems import NoLedger
 
-    raise missing_extra("decant.monitor", "tasks", error) from error
-
-__all__ = ["NoLedger", "Store", "Worker", "settled"]
+__all__ = ["Store", "Worker", "settled"]
 
 T = TypeVar("T")
 _DEADLINE_S: Final = 5.0
 # One plan for all values would read all jobs by their time in search of a task that has none.
 _PREPARE: Final = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL statement_timeout = '4s'"
 _RECENT_S: Final = 60.0
-
-
-class NoLedger(Unavailable):
-    """The application has no ledger (``TASKS_DURABLE = False``), so that there is no history to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +94,7 @@ class Store:
         :raises DatabaseUnavailable: if it does not answer, or in time.
         """
         if self.runtime.ledger is None:
-            raise NoLedger("This application keeps no ledger of its jobs (TASKS_DURABLE = False).")
+            raise NoLedger
         try:
             async with (
                 asyncio.timeout(_DEADLINE_S),
