@@ -127,6 +127,7 @@ def axe_source() -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_and_no_page_scrolls_sideways(base: str, browser: Browser, scheme: str, width: int) -> None:

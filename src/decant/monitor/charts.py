@@ -16,7 +16,7 @@ __all__ = ["Series", "bars", "lines", "nice_ceiling"]
 
 WIDTH: Final = 480
 HEIGHT: Final = 190
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 10, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 10, 10, 26
 _INNER: Final = WIDTH - _LEFT - _RIGHT
 _TALL: Final = HEIGHT - _TOP - _BOTTOM
 _TICKS: Final = 4

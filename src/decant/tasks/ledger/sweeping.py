@@ -29,6 +29,8 @@ class Swept:
 
     push: list[Job] = field(default_factory=list)
     """To be pushed into Redis, without payloads: what waits is durable."""
+    freed: list[UUID] = field(default_factory=list)
+    """Of these, the ones that a dead worker held: what Redis says of who runs them is no longer true."""
     lost: list[Record] = field(default_factory=list)
     """Ended as FAILURE: their workers died, as often as they may be begun."""
     expired: list[Record] = field(default_factory=list)
@@ -102,6 +104,7 @@ async def sweep(connection: Any, limit: int, flushed: datetime | None, hooks: Ho
         due = [record_of(row) for row in await connection.fetch(_WAITING, limit, flushed)]
         swept = Swept(
             push=[job_of(record) for record in (*dead, *due) if record.finished is None],
+            freed=[record.id for record in dead if record.finished is None],
             lost=[record for record in dead if record.finished is not None and record.state != REVOKED],
             expired=[record for record in (*dead, *due) if record.state == REVOKED],
             more=limit in (len(dead), len(due)),

@@ -198,8 +198,9 @@ class Service:
         self.duties.stopping.set()
         await worker_shutting_down.send(self.id, sig="SIGTERM", how="Warm", exitcode=0)
         await asyncio.wait([main], timeout=_LAST_CLAIM_S)
-        main.cancel()
-        await asyncio.wait([main])
+        while not main.done():  # one cancellation may be lost: wait_for of Python 3.11 drops it when its time is over
+            main.cancel()
+            await asyncio.wait([main], timeout=_LAST_CLAIM_S)
         await self._beat()
         jobs = list(self.worker.tasks.values())
         if jobs:
