@@ -31,7 +31,7 @@ sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry).resolve()
 import asyncpg  # noqa: E402
 from sqlalchemy.ext.asyncio import create_async_engine  # noqa: E402
 
-from bench.servers import Postgres, Valkey  # noqa: E402
+from bench.servers import Postgres, Valkey, wait_until  # noqa: E402
 
 ENDED = ("SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED")
 LONGEST_S = 300.0
@@ -50,6 +50,7 @@ class Scene:
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     away: list[tuple[float, float]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    begun: Counter[int] = field(default_factory=Counter)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -67,12 +68,24 @@ class Scene:
     # -- what goes wrong -------------------------------------------------------------------------------------------
 
     def kill_worker(self) -> None:
+        """The next one, as soon as it works: on a busy machine it may have begun only now."""
         number = self.counts["kills"] % len(self.workers)
-        assert self.workers[number].poll() is None, f"worker {number} ended by itself: {self.log(f'worker{number}')}"
-        self.workers[number].kill()
-        self.workers[number].wait()
+        victim = self.workers[number]
+
+        def works() -> bool:
+            assert victim.poll() is None, f"worker {number} ended by itself: {self.log(f'worker{number}')}"
+            return self.ready(number) > self.begun[number]
+
+        wait_until(works, f"the start of worker {number}")
+        victim.kill()
+        victim.wait()
+        self.begun[number] = self.ready(number)
         self.workers[number] = self.worker(number)
         self.counts["kills"] += 1
+
+    def ready(self, number: int) -> int:
+        """How often a worker has said that it is ready."""
+        return (self.folder / f"worker{number}.log").read_text(errors="replace").count(" is ready: ")
 
     def flush(self) -> None:
         if self.valkey.process is not None:
