@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
 from quart import Quart as PlainQuart
 from quart import abort, redirect, request, session
+from redis import Redis
 
 from decant import Quart
 from decant.errors import ConfigError
@@ -230,3 +232,22 @@ async def test_what_is_in_the_ledger_is_text_in_the_pages(site: Any) -> None:
         page = await (await site.client.get(f"/jobs{path}")).get_data(as_text=True)
         assert "<script>alert" not in page, path
         assert "&lt;script&gt;" in page, path
+
+
+async def test_who_would_be_refused_has_no_buttons(make_site: Any) -> None:
+    """Also where the guard of actions aborts, or leads to a log-in: to see is not to act."""
+
+    def aborts() -> Any:
+        abort(401)
+
+    for may_act in (aborts, lambda: redirect("/login"), lambda: False):
+        async with make_site(may_act=may_act) as site:
+            await asyncio.to_thread(_beat, site.redis_url)
+            page = await site.text("/workers")
+            assert sample.WORKER in page
+            assert 'method="post"' not in page
+
+
+def _beat(redis_url: str) -> None:
+    with Redis.from_url(redis_url) as redis:
+        sample.beat(redis)

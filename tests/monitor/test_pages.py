@@ -134,6 +134,17 @@ async def test_a_job_that_cannot_be_read_is_shown_all_the_same(site: Any) -> Non
     assert len(pages_of_jobs.told(codec.encode("x" * 300_000))) < 21_000
 
 
+async def test_secrets_are_not_shown(site: Any) -> None:
+    """Arguments that are named like secrets, wherever they are."""
+    async with site.app.app_context():
+        options = {"password": "hunter2", "who": {"api_key": "hunter2", "name": "ada"}, "token": "hunter2"}
+        sent_ = await site.tasks.send_task("elsewhere.log_in", kwargs=options)
+    page = await site.text(f"/task/{sent_.id}")
+    assert "hunter2" not in page
+    assert "ada" in page
+    assert "hunter2" not in await site.text("/tasks")
+
+
 @pytest.mark.parametrize("durable", [True, False])
 async def test_without_a_ledger_workers_queues_and_schedules_are_shown(make_site: Any, durable: bool) -> None:
     """And jobs by their ids, as Redis keeps them."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from quart import Blueprint, Response, current_app, request
+from werkzeug.exceptions import HTTPException
 
 from ..errors import ConfigError, Overloaded, Unavailable
 from ..tasks.beat.ticker import Ticker
@@ -116,7 +117,10 @@ class Monitor(Blueprint):
             return False
         if self.may_act is None:
             return True
-        return await current_app.ensure_async(self.may_act)() is True
+        try:
+            return await current_app.ensure_async(self.may_act)() is True
+        except HTTPException:
+            return False
 
     async def page(self, template: str, status: int = 200, /, **context: Any) -> Response:
         """A page, with what all of them have."""

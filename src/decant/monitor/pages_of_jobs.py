@@ -187,6 +187,17 @@ async def _online(store: Store) -> set[str]:
     return {worker.id for worker in await store.workers()}
 
 
+def _masked(value: Any) -> Any:
+    """Without the values that have names like those of secrets."""
+    if isinstance(value, dict):
+        return {
+            key: "…" if isinstance(key, str) and codec.is_secret(key) else _masked(one) for key, one in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return type(value)(_masked(one) for one in value)
+    return value
+
+
 def _call(payload: bytes) -> list[tuple[str, str]]:
     """Pairs of what it is called and what it is, of a job's arguments. In Redis they are not kept."""
     if not payload:
@@ -198,7 +209,7 @@ def _call(payload: bytes) -> list[tuple[str, str]]:
     parts = [("Arguments", envelope.args), ("Keyword arguments", envelope.kwargs), ("Options", envelope.options)]
     parts += [("Headers", envelope.headers), ("Then", envelope.chain or envelope.link)]
     parts += [("If it fails", envelope.link_error)]
-    return [(name, told(codec.encode(value))) for name, value in parts if value]
+    return [(name, told(codec.encode(_masked(value)))) for name, value in parts if value]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ __all__ = [
     "encode_arq",
     "encode_envelope",
     "encode_error",
+    "is_secret",
     "summarize",
     "to_plain",
 ]
@@ -196,18 +197,19 @@ def summarize(args: Iterable[Any], kwargs: dict[str, Any], limit: int = 200) -> 
     "1, 'a', token=…"
     """
     parts = [_repr(value) for value in args]
-    parts += [f"{key}={'…' if _is_secret(key) else _repr(value)}" for key, value in kwargs.items()]
+    parts += [f"{key}={'…' if is_secret(key) else _repr(value)}" for key, value in kwargs.items()]
     text = ", ".join(parts).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Whether an argument of this name is not to be shown."""
     return any(word in name.lower() for word in _SECRET)
 
 
 def _repr(value: Any) -> str:
-    if isinstance(value, dict) and any(isinstance(key, str) and _is_secret(key) for key in value):
-        value = {key: "…" if isinstance(key, str) and _is_secret(key) else item for key, item in value.items()}
+    if isinstance(value, dict) and any(isinstance(key, str) and is_secret(key) for key in value):
+        value = {key: "…" if isinstance(key, str) and is_secret(key) else item for key, item in value.items()}
     return _text(lambda: _short.repr(value), f"<{type(value).__name__}>")
 
 
