@@ -13,6 +13,7 @@ from app.extensions import db
 from app.mail.server import MailLater, MailRefused
 from app.models import ClickDay, Digest, Link, User
 from decant import Quart
+from decant.tasks.testing import start_worker
 from tests.app.mailbox import Mailbox, mailbox
 from workers.jobs import mail as jobs
 from workers.jobs.mail import forget_digests, plan_digests, send_confirmation, send_digest
@@ -129,6 +130,22 @@ async def test_a_summary(app: Quart, box: Mailbox) -> None:
     assert (await app.test_client().post(path, data={"List-Unsubscribe": "One-Click"})).status_code == 200
     async with app.app_context():
         assert (await db.session.get(User, user.id)).digest == "off"
+
+
+async def test_a_worker_does_it(app: Quart, box: Mailbox) -> None:
+    """From the schedule's job to the mailbox; an address that is given on the page gets its mail too."""
+    async with app.app_context():
+        await add_clicks(await add_user("ada"), {"mine": {YESTERDAY: 3}})
+        eve = await add_user("eve", email=None, email_confirmed_at=None, digest="off")
+        eve.email = "eve@example.com"
+        await send_confirmation.delay(eve.id, eve.email)
+        await db.session.commit()
+        planned = await plan_digests.delay("daily")
+        async with start_worker(app):
+            assert await planned.get(timeout=60) == 1
+            subjects = {mail["To"]: mail["Subject"] for mail in await box.until(2)}
+    assert subjects["ada@example.com"].startswith("3 visits on ")
+    assert subjects["eve@example.com"] == "Confirm your address at sho.rt"
 
 
 async def test_a_week(app: Quart, box: Mailbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from aiohttp import web
 from sqlalchemy import select, text, update
 
+import decant.tasks.worker  # noqa: F401  its scripts are read here, not on the loop
 from app.extensions import db
 from app.links import service
 from app.links.forms import LinkInput
@@ -18,6 +20,7 @@ from app.models import Link, User
 from app.previews import Fetcher, TryAgain
 from decant import Quart
 from decant.redis import client
+from decant.tasks.testing import start_worker
 from tests.app.conftest import Person, text_of
 from tests.app.test_live import cookie_of, on_a_socket, watching
 from tests.app.test_previews_fetching import Handler, html, loopback, serving
@@ -202,6 +205,22 @@ async def test_what_has_changed_meanwhile_is_left_alone(ada: Person, app: Quart)
         async with app.app_context():
             await service.delete(link)
         await look(app, link)
+
+
+async def test_a_worker_does_it_and_says_for_whom(ada: Person, app: Quart, caplog: pytest.LogCaptureFixture) -> None:
+    """What the job logs has its id, its task, its attempt, and the id of the request that made the link."""
+    caplog.set_level(logging.INFO)
+    async with target(app, page) as url:
+        await ada.post("/links/new", {"target": url, "slug": "mine"}, headers={"X-Request-ID": "of-the-form"})
+        async with start_worker(app), asyncio.timeout(60):
+            while (await links(app))[0].preview_at is None:
+                await asyncio.sleep(0.05)
+    assert (await links(app))[0].preview_title == "Page /"
+    [said] = [record.msg for record in caplog.records if record.name == "workers.previews"]
+    assert isinstance(said, dict)
+    assert said["event"] == "looked at a target"
+    assert (said["request_id"], said["task"], said["attempt"]) == ("of-the-form", "previews.fetch", 1)
+    assert len(said["job_id"]) == 36
 
 
 async def test_owners_links_are_theirs(app: Quart) -> None:
