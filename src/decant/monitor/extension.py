@@ -17,6 +17,7 @@ from . import access, acting, api, api_tasks, pages, pages_of_jobs, rendering
 from .access import Guard
 from .live import Hub
 from .problems import Problem
+from .recent import Recent
 from .searching import SearchError
 from .store import Store
 
@@ -67,6 +68,7 @@ class Monitor(Blueprint):
         self.tasks, self.guard, self.may_act = tasks, guard, may_act
         self.read_only, self.metrics = read_only, metrics
         self.environment = rendering.environment()
+        self._recent: WeakKeyDictionary[asyncio.AbstractEventLoop, Recent] = WeakKeyDictionary()
         self._hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
         self.before_request(self._admit)
         self.after_request(access.harden)
@@ -101,6 +103,11 @@ class Monitor(Blueprint):
             app = current_app._get_current_object()  # type: ignore[attr-defined]
             hub = self._hubs[loop] = Hub(self.store, partial(_stops, app))
         return hub
+
+    @property
+    def recent(self) -> Recent:
+        """The running loop's."""
+        return self._recent.setdefault(asyncio.get_running_loop(), Recent())
 
     @property
     def ticker(self) -> Ticker:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUTES"]
 
+_KEPT_S: Final = 1.0
+
 
 def _period() -> Period:
     return PERIODS.get(request.args.get("period", ""), PERIODS["1h"])
@@ -40,7 +42,7 @@ def _both_away(problems: list[str], *found: Any) -> None:
 async def overview(monitor: Monitor) -> Response:
     store, problems, period = monitor.store, list[str](), _period()
     workers, ledger = await asyncio.gather(
-        settled(store.workers(), problems), settled(_of_ledger(store, period), problems)
+        settled(store.workers(), problems), settled(_of_ledger(monitor, period), problems)
     )
     _both_away(problems, workers, ledger)
     counts, past, busiest, waiting = ledger or (None, None, None, None)
@@ -60,15 +62,23 @@ async def overview(monitor: Monitor) -> Response:
     )
 
 
-async def _of_ledger(store: Store, period: Period) -> tuple[Any, History, Any, Any]:
-    now = datetime.now(UTC)
-    async with store.database() as connection:
-        return (
-            await facts.counts(connection),
-            await history(connection, period, now),
-            await busiest_tasks(connection, period, now),
-            await facts.queue_counts(connection),
-        )
+async def _of_ledger(monitor: Monitor, period: Period) -> tuple[Any, ...]:
+    """Counts, history, busiest tasks, what waits by queue. The longer a period, the less its charts change."""
+    store = monitor.store
+
+    async def now_there() -> tuple[Any, ...]:
+        async with store.database() as connection:
+            return await facts.counts(connection), await facts.queue_counts(connection)
+
+    async def past() -> tuple[Any, ...]:
+        now = datetime.now(UTC)
+        async with store.database() as connection:
+            return await history(connection, period, now), await busiest_tasks(connection, period, now)
+
+    counts, waiting = await monitor.recent.get("now", _KEPT_S, now_there)
+    kept_s = max(_KEPT_S, period.step.total_seconds() / 60)
+    found, busiest = await monitor.recent.get(period.name, kept_s, past)
+    return counts, found, busiest, waiting
 
 
 def _charts(past: History) -> list[tuple[str, Markup]]:
