@@ -8,19 +8,21 @@ from quart.typing import ResponseReturnValue
 from decant.quart.uploads import Upload
 
 from ..accounts.current import require_user
+from ..extensions import db
 from ..imports import service
 from ..imports.limits import allow_file, count_import
 from ..models import Import
 from ..web.errors import problem
 from ..web.forms import Invalid
 from .errors import Rejected, pointer
-from .operations import nothing, operation
+from .operations import operation
 from .schemas import ImportView, RefusedRow
 
 __all__ = ["imports"]
 
 imports = Blueprint("imports", __name__)
 _ERRORS = 100
+_EXAMPLE = 'target,slug,title,tags\r\nhttps://example.com/minutes,,Minutes of May,"minutes, work"\r\n'
 _FILE = "A CSV file in UTF-8 whose first row names its columns, ``target`` and others of a link's fields."
 
 
@@ -49,7 +51,7 @@ async def _own(import_id: int) -> Import:
 @operation(
     "create_import",
     group="links",
-    takes=("text/csv", _FILE),
+    takes=("text/csv", _FILE, _EXAMPLE),
     answers=ImportView,
     status=202,
     problems=(409,),
@@ -90,12 +92,14 @@ async def read_import(import_id: int) -> ResponseReturnValue:
     return await _view(await _own(import_id))  # type: ignore[return-value]
 
 
-@imports.delete("/imports/<id63:import_id>")
-@operation("cancel_import", group="links", answers=None, status=204, problems=(403, 404))
+@imports.post("/imports/<id63:import_id>/cancel")
+@operation("cancel_import", group="links", answers=ImportView, problems=(403, 404))
 async def cancel_import(import_id: int) -> ResponseReturnValue:
     """Cancel an import
 
     The links that are made by then stay. One that has ended stays as it is.
     """
-    await service.cancel(await _own(import_id))
-    return nothing()
+    found = await _own(import_id)
+    await service.cancel(found)
+    await db.session.refresh(found)
+    return await _view(found)  # type: ignore[return-value]

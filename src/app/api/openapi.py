@@ -165,8 +165,8 @@ def _complete(found: dict[str, Any], described: Operation, *, safe: bool) -> Non
     answers = {str(status): answer for status, answer in found["responses"].items()}
     answer = answers.setdefault(str(described.status), {"description": "Done."})
     if described.takes is not None:
-        media_type, about = described.takes
-        content = {media_type: {"schema": {"type": "string"}}}
+        media_type, about, example = described.takes
+        content = {media_type: {"schema": {"type": "string"}, "example": example}}
         found["requestBody"] = {"required": True, "description": about, "content": content}
     if described.headers:
         schema = {"type": "string"}

@@ -22,14 +22,14 @@ _ATTRIBUTE = "_api_operation"
 
 @dataclass(frozen=True)
 class Operation:
-    """What quart-schema has no place for: statuses of ``problems``, ``headers`` of the answer by name, and the media
-    type of a body that is no JSON, with what it is.
+    """What quart-schema has no place for: statuses of ``problems``, ``headers`` of the answer by name, and of a
+    body that is no JSON the media type, what it is, and an example.
     """
 
     status: int
     problems: frozenset[int]
     headers: dict[str, str] = field(default_factory=dict)
-    takes: tuple[str, str] | None = None
+    takes: tuple[str, str, str] | None = None
 
 
 def operation(
@@ -39,7 +39,7 @@ def operation(
     answers: type[Struct] | None,
     status: int = 200,
     body: type[Struct] | None = None,
-    takes: tuple[str, str] | None = None,
+    takes: tuple[str, str, str] | None = None,
     query: type[Struct] | None = None,
     problems: tuple[int, ...] = (),
     headers: dict[str, str] | None = None,
@@ -49,7 +49,7 @@ def operation(
     :param name: its ``operationId``.
     :param answers: what it returns, alone or as ``(value, status, headers)``; None if it returns :func:`nothing`.
     :param body: what the request's JSON is read into, for the view's argument ``body``.
-    :param takes: the media type of a body that the view reads by itself, and what it is.
+    :param takes: of a body that the view reads by itself: its media type, what it is, an example.
     :param query: what the query is read into, for the view's argument ``query``; without it a query is refused.
     :param problems: statuses besides those that follow from the other arguments.
     """

@@ -47,7 +47,7 @@ async def test_one_at_a_time(ada: Caller) -> None:
     assert response.status_code == 409
     assert "is under way" in response.json["detail"]
     for _ in range(2):  # the second time it has ended already
-        assert (await ada.delete(f"/imports/{first['id']}")).status_code == 204
+        assert (await ada.post(f"/imports/{first['id']}/cancel")).json["state"] == "cancelled"
     assert (await ada.get(f"/imports/{first['id']}")).json["state"] == "cancelled"
     assert (await send(ada, f"target\n{SITE}\n")).status_code == 202
 
@@ -76,5 +76,5 @@ async def test_somebody_elses_import_does_not_exist(app: Quart, ada: Caller, cal
     made = (await send(ada, f"target\n{SITE}\n")).json
     eve = await caller("eve")
     assert (await eve.get(f"/imports/{made['id']}")).status_code == 404
-    assert (await eve.delete(f"/imports/{made['id']}")).status_code == 404
+    assert (await eve.post(f"/imports/{made['id']}/cancel")).status_code == 404
     assert (await ada.get(f"/imports/{made['id']}")).json["state"] == "waiting"
