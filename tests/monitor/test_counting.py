@@ -12,6 +12,7 @@ from decant.monitor.counting import Counting
 from decant.monitor.store import Worker
 
 from .test_acting import sent, until, worker
+from .test_live import reads_on
 
 
 def read(text: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -28,6 +29,7 @@ async def test_a_workers_jobs_are_counted(site: Any) -> None:
     """By type, worker and task; how long they ran; what runs now."""
     async with worker(site) as service:
         await site.text("/metrics")
+        await until(lambda: reads_on(site))
         for number in range(3):
             await sent(site, "app.add", number, 1)
         await sent(site, "app.fail", "x")
@@ -35,7 +37,9 @@ async def test_a_workers_jobs_are_counted(site: Any) -> None:
 
         async def counted() -> Any:
             metrics = read(await site.text("/metrics"))
-            running = metrics["flower_worker_number_of_currently_executing_tasks"].get((("worker", service.id),))
+            running = metrics.get("flower_worker_number_of_currently_executing_tasks", {}).get(
+                (("worker", service.id),)
+            )
             done = metrics.get("flower_task_runtime_seconds_count", {})
             return metrics if sum(done.values()) == 4 and running == 1 else None
 

@@ -65,7 +65,7 @@ async def event(redis_url: str, type_: str, **fields: Any) -> None:
 async def test_who_watches_hears_what_happens(site: Any) -> None:
     await event(site.redis_url, "task-started", id="before", task="app.add")
     async with serve(site.app) as base, watching(base) as one, watching(base) as other:
-        await until(lambda: _reads(site))
+        await until(lambda: reads_on(site))
         await event(site.redis_url, "task-started", id="a", task="app.add")
         for stream in (one, other):
             data = await stream.next("jobs")
@@ -73,13 +73,13 @@ async def test_who_watches_hears_what_happens(site: Any) -> None:
             assert (data["events"][0]["type"], data["events"][0]["id"]) == ("task-started", "a")
 
 
-async def _reads(site: Any) -> bool:
+async def reads_on(site: Any) -> bool:
     return bool(hub_of(site)._last)
 
 
 async def test_a_page_of_one_job_hears_of_that_job_only(site: Any) -> None:
     async with serve(site.app) as base, watching(base, "?job=b") as stream:
-        await until(lambda: _reads(site))
+        await until(lambda: reads_on(site))
         for id_ in ("a", "b", "c"):
             await event(site.redis_url, "task-succeeded", id=id_, task="app.add", runtime=0.5)
         data = await stream.next("jobs")
@@ -98,7 +98,7 @@ async def test_what_workers_say_is_told_every_two_seconds(site: Any) -> None:
 async def test_there_is_one_reader_however_many_watch_and_none_when_nobody_does(site: Any) -> None:
     async with serve(site.app) as base:
         async with watching(base), watching(base), watching(base):
-            await until(lambda: _reads(site))
+            await until(lambda: reads_on(site))
             hub = hub_of(site)
             reader = hub._reader
             assert len(hub.watchers) == 3
@@ -155,7 +155,7 @@ async def test_more_than_the_limit_are_told_to_come_back(site: Any, monkeypatch:
 async def test_an_open_page_does_not_hold_up_the_end(site: Any) -> None:
     """The streams end when the server stops to listen, long before its patience does."""
     async with serve(site.app, graceful_timeout=30) as base, watching(base) as stream:
-        await until(lambda: _reads(site))
+        await until(lambda: reads_on(site))
         ended = time.monotonic()
         waiting = asyncio.create_task(stream.peer.rest())
         await asyncio.sleep(0)
@@ -174,7 +174,7 @@ async def test_without_redis_that_is_said_and_it_goes_on_when_it_is_back(make_si
     """No reader dies of it."""
     config = {"REDIS_URL": valkey.url, "REDIS_DEADLINE_S": 0.5}
     async with make_site(config) as site, serve(site.app) as base, watching(base) as stream:
-        await until(lambda: _reads(site))
+        await until(lambda: reads_on(site))
         await asyncio.to_thread(valkey.kill)
         assert (await stream.next("away"))["message"] == "Redis does not answer"
         await asyncio.to_thread(valkey.start)
