@@ -56,6 +56,7 @@ async def _own(import_id: int) -> Import:
     status=202,
     problems=(409,),
     headers={"Location": "Where the import is in this API."},
+    leads_to={name: {"import_id": "$response.body#/id"} for name in ("read_import", "cancel_import")},
 )
 async def create_import() -> ResponseReturnValue:
     """Import links from a CSV file

@@ -32,6 +32,7 @@ _OWNER = "owner"
     answers=JobAccepted,
     status=202,
     headers={"Location": "Where the job is in this API."},
+    leads_to={"read_job": {"identity": "$response.body#/id"}},
 )
 async def start_sum(body: NewSum) -> ResponseReturnValue:
     """Add two numbers, in the background

@@ -68,11 +68,7 @@ def init_api(app: Quart) -> None:
         conversion_preference="msgspec",
         openapi_provider_class=Description,
         info=Info(title="Decant", version="1", description=_ABOUT),
-        tags=[
-            Tag("links", "Short links and how often they are followed."),
-            Tag("account", "Who asks, and tokens."),
-            Tag("jobs", "Work that is done in the background."),
-        ],
+        tags=[Tag(name, about) for name, about in _GROUPS.items()],
         security_schemes={
             "token": HttpSecurityScheme(scheme="bearer"),
             "session": APIKeySecurityScheme(name=app.config["SESSION_COOKIE_NAME"], in_="cookie"),
@@ -172,6 +168,10 @@ def _complete(found: dict[str, Any], described: Operation, *, safe: bool) -> Non
         schema = {"type": "string"}
         answer["headers"] = {
             name: {"description": about, "schema": schema} for name, about in described.headers.items()
+        }
+    if described.leads_to:
+        answer["links"] = {
+            name: {"operationId": name, "parameters": given} for name, given in described.leads_to.items()
         }
     for status in sorted(described.problems):
         answers[str(status)] = {"$ref": response_of(status)}

@@ -22,13 +22,14 @@ _ATTRIBUTE = "_api_operation"
 
 @dataclass(frozen=True)
 class Operation:
-    """What quart-schema has no place for: statuses of ``problems``, ``headers`` of the answer by name, and of a
-    body that is no JSON the media type, what it is, and an example.
+    """What quart-schema has no place for: statuses of ``problems``, ``headers`` of the answer by name, the operations
+    that it ``leads_to``, and of a body that is no JSON the media type, what it is, and an example.
     """
 
     status: int
     problems: frozenset[int]
     headers: dict[str, str] = field(default_factory=dict)
+    leads_to: dict[str, dict[str, str]] = field(default_factory=dict)
     takes: tuple[str, str, str] | None = None
 
 
@@ -43,6 +44,7 @@ def operation(
     query: type[Struct] | None = None,
     problems: tuple[int, ...] = (),
     headers: dict[str, str] | None = None,
+    leads_to: dict[str, dict[str, str]] | None = None,
 ) -> Callable[[View], Callable[..., Awaitable[ResponseReturnValue]]]:
     """A view of the API.
 
@@ -51,11 +53,12 @@ def operation(
     :param body: what the request's JSON is read into, for the view's argument ``body``.
     :param takes: of a body that the view reads by itself: its media type, what it is, an example.
     :param query: what the query is read into, for the view's argument ``query``; without it a query is refused.
+    :param leads_to: operations that the answer has the parameters of, each where it is: ``$response.body#/id``.
     :param problems: statuses besides those that follow from the other arguments.
     """
     reads = body is not None or takes is not None
     follow = {401, 422, 429, 500, 503, *problems, *((400, 403, 413, 415) if reads else ())}
-    described = Operation(status, frozenset(follow), headers or {}, takes)
+    described = Operation(status, frozenset(follow), headers or {}, leads_to or {}, takes)
 
     def decorator(view: View) -> Callable[..., Awaitable[ResponseReturnValue]]:
         @wraps(view)

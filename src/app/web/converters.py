@@ -15,10 +15,16 @@ class Slug(BaseConverter):
 
 
 class Id63(IntegerConverter):
-    """An identifier that fits PostgreSQL's bigint."""
+    """An identifier that fits PostgreSQL's bigint: 1 to 9·10¹⁸ − 1.
+
+    What is out of range does not match at all: what matches and cannot be converted is 405, not 404, where the same
+    address has another method.
+    """
+
+    regex = r"(?:[1-9][0-9]{0,17}|[1-8][0-9]{18})"
 
     def __init__(self, map: Map) -> None:  # noqa: A002
-        super().__init__(map, min=1, max=2**63 - 1)
+        super().__init__(map, min=1, max=9 * 10**18 - 1)
 
 
 def init_converters(app: Quart) -> None:

@@ -19,10 +19,17 @@ from app.models import ApiToken
 from decant import Quart
 
 from ...serving import serve
+from ..conftest import Make
 from .conftest import Caller, Description
 
 HERE = Path(__file__).parent
 Seen = Counter[tuple[str, str, int]]
+
+
+@pytest.fixture
+async def app(make: Make) -> Quart:
+    """Without limits that so many requests would reach."""
+    return await make(RATE_API="100000 per minute", RATE_LINKS="100000 per minute", RATE_IMPORTS="100000 per minute")
 
 
 @asynccontextmanager
