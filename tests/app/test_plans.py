@@ -85,6 +85,7 @@ async def visit_every_page(person: Person, slug: str) -> None:
         response = await person.get(f"/links{query}")
         assert response.status_code == 200
         assert 'class="name"' in await response.get_data(as_text=True), query
+    assert (await (await person.get("/links.csv")).get_data()).count(b"\n") > 4000
     await person.link(slug="mine", tags="tag3, new")
     await person.link(slug="mine")
     for path in ("/links/mine", f"/links/{slug}?days=365", f"/links/{slug}/edit", f"/links/{slug}/delete"):
