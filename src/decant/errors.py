@@ -16,6 +16,30 @@
     ├── SessionInUse (RuntimeError)   one database session used by two tasks at once
     ├── LazyLoadError                 of decant.database: a lazy load where SQLALCHEMY_LAZY_LOADS is "raise"
     ├── WorkerDied                    of decant.executor, and BrokenProcessPool: a process was killed
+    ├── TasksError                    of decant.tasks, under Celery's names
+    │   ├── TaskPredicate             what a task raises to say how it ends
+    │   │   ├── Ignore
+    │   │   ├── Reject
+    │   │   └── Retry
+    │   ├── TaskError                 what is wrong with a task or a job
+    │   │   ├── AlreadyRegistered
+    │   │   ├── ChordError            a task of a chord's header failed
+    │   │   ├── InvalidTaskError
+    │   │   │   └── PayloadTooLarge (ValueError)  arguments are too large to be handed over
+    │   │   ├── MaxRetriesExceededError
+    │   │   ├── NotRegistered (KeyError)
+    │   │   ├── QueueNotFound (KeyError)
+    │   │   ├── RemoteError           a job raised what is not known here
+    │   │   ├── SoftTimeLimitExceeded
+    │   │   ├── TaskRevokedError
+    │   │   ├── Terminated
+    │   │   ├── TimeLimitExceeded
+    │   │   ├── TimeoutError          a job has not ended in time
+    │   │   └── WorkerLostError       a job's worker died with it
+    │   ├── BackendError              what is known of a job cannot be read or written
+    │   │   ├── BackendGetMetaError
+    │   │   └── BackendStoreError
+    │   └── OperationalError          also Unavailable: a job was not accepted
     ├── EmbeddedError (RuntimeError)  an embedded server cannot be had or started
     └── CommandError                  a command line tool ends with this line, status 1
 """
