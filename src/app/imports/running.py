@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import structlog
 from sqlalchemy import Update, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 
 from ..extensions import db
 from ..links.forms import LinkInput
@@ -29,6 +30,7 @@ CHUNK_BYTES = 256 * 1024
 BATCH_ROWS = 500
 _BATCH_BYTES = 1024 * 1024
 _CHECKED_AT_ONCE = 50
+_DEADLOCK, _DEADLOCKS = "40P01", 5
 _ACTIVE = ("waiting", "running")
 logger = structlog.get_logger("app.imports")
 
@@ -161,6 +163,19 @@ async def _do(work: _Work, header: Header, batch: list[Row]) -> _Work:
         if len(checked) % _CHECKED_AT_ONCE == 0:
             await asyncio.sleep(0)  # other jobs of this worker have their turn
         checked.append((row, check(header, row, work.hosts)))
+    for left in reversed(range(_DEADLOCKS)):
+        try:
+            return await _write(work, header, checked)
+        except DBAPIError as error:  # another import wants the same names in another order
+            await db.session.rollback()
+            if getattr(error.orig, "sqlstate", None) != _DEADLOCK or not left:
+                raise
+    raise AssertionError("the last attempt raises")
+
+
+async def _write(work: _Work, header: Header, checked: list[tuple[Row, LinkInput | Refusal]]) -> _Work:
+    """The transaction of a batch."""
+    first, last = checked[0][0], checked[-1][0]
     wanted = [(row, data) for row, data in checked if isinstance(data, LinkInput)]
     refused = [refusal for _, refusal in checked if isinstance(refusal, Refusal)]
     mine = select(Import.id).where(Import.id == work.id, Import.state == "running", Import.position == work.position)
@@ -169,9 +184,9 @@ async def _do(work: _Work, header: Header, batch: list[Row]) -> _Work:
     made, taken = await make(work.owner_id, wanted)
     refused += taken
     if refused:
-        errors = {"import_id": work.id, "line": batch[0].line, "body": reports.pieces_of(header, refused)}
+        errors = {"import_id": work.id, "line": first.line, "body": reports.pieces_of(header, refused)}
         await db.session.execute(insert(ImportErrors).values(errors))
-    after = replace(work, position=batch[-1].end, line=batch[-1].next_line)
+    after = replace(work, position=last.end, line=last.next_line)
     await db.session.execute(_advance(after, len(made), len(refused)))
     async with changing(*made):  # they may be remembered as unknown
         await db.session.commit()

@@ -232,6 +232,24 @@ async def test_two_workers_with_one_import(app: Quart, ada: Any, monkeypatch: py
     assert [link["target"] for link in await links_of(app)] == [row[0] for row in rows]
 
 
+async def test_a_deadlock_is_no_failure(app: Quart, ada: Any) -> None:
+    """Somebody else takes the same names in another order: PostgreSQL ends the batch, and it is written again."""
+    import_id = await number_of(await upload(ada, file_of((SITE, "aaa"), (SITE, "bbb"), header="target,slug")))
+    take = "INSERT INTO links (owner_id, slug, target) SELECT id, '{}', 'https://example.com/' FROM users"
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    async with app.app_context(), db.engine.connect() as other, db.engine.connect() as watcher:
+        await other.exec_driver_sql("SET deadlock_timeout = '20s'")  # so that the import is the one to notice
+        await other.exec_driver_sql(take.format("bbb"))
+        importing = asyncio.create_task(run(app, import_id))
+        async with asyncio.timeout(30):
+            while not (await watcher.exec_driver_sql(waiting)).scalar_one():
+                await asyncio.sleep(0.01)
+        await other.exec_driver_sql(take.format("aaa"))
+        await other.rollback()
+        assert await importing == "done"
+    assert [link["slug"] for link in await links_of(app)] == ["aaa", "bbb"]
+
+
 async def test_cancelled_while_it_runs(app: Quart, ada: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stops at the next batch; what was made stays, and the page says so; another one may begin."""
     monkeypatch.setattr(running, "BATCH_ROWS", 5)
