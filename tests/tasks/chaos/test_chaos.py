@@ -32,7 +32,7 @@ def test_nothing_that_was_accepted_is_lost_while_everything_fails(tmp_path: Path
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     figures = dict(line.rsplit(maxsplit=1) for line in done.stdout.splitlines() if " / " not in line)
-    assert int(figures["accepted"]) > 100
+    assert int(figures["accepted"]) > 50
     assert int(figures["kills"]) == 2
     assert (figures["flushes"], figures["redis stops"], figures["postgres restarts"]) == ("2", "1", "1")
     assert (figures["lost"], figures["double effects of transaction=True"]) == ("0", "0")
