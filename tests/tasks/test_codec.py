@@ -347,3 +347,49 @@ def test_arqs_records_are_plain_too() -> None:
 def test_decimals_of_all_kinds() -> None:
     for text in ("NaN", "Infinity", "1E+30", "0.10"):
         assert repr(decode(encode(Decimal(text)))) == repr(Decimal(text))
+
+
+class OwnId(UUID):
+    """As asyncpg's, in which SQLAlchemy reads UUIDs."""
+
+
+class Moment(dt.datetime):
+    """As pandas'."""
+
+
+@pytest.mark.parametrize(
+    "value", [OwnId(int=5), Moment(2026, 3, 4, 5, tzinfo=ZoneInfo("Europe/Berlin")), [{"id": OwnId(int=6)}]]
+)
+def test_what_is_derived_from_a_type_comes_back_as_that(value: Any) -> None:
+    back = decode(encode(value))
+    assert back == value
+    assert type(back) in (UUID, dt.datetime, list)
+
+
+class Level(enum.Enum):
+    LOW = 1
+    HIGH = 2
+
+
+@dataclass
+class Box:
+    level: Level
+
+
+@dataclass
+class Crate:
+    level: Level
+
+
+def test_of_a_union_what_is_no_member_is_left_as_it_is() -> None:
+    def task(level: Level | int, place: Box | str) -> None: ...
+
+    assert adapt(task, *to_plain(task, [Level.HIGH, Box(Level.LOW)], {})) == ([Level.HIGH, Box(Level.LOW)], {})
+    assert adapt(task, *to_plain(task, [7, "here"], {})) == ([7, "here"], {})
+
+
+def test_a_union_of_two_dataclasses_is_refused_with_the_reason() -> None:
+    def task(place: Box | Crate) -> None: ...
+
+    with pytest.raises(TypeError, match="in a union the only one of its kind"):
+        encode(to_plain(task, [Box(Level.LOW)], {}))

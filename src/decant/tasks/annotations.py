@@ -145,6 +145,22 @@ class _Dataclass:
         return self.kind(**{name: item if one is None else one.made(item) for name, one, item in given})
 
 
+class _OrOther:
+    """It, or something that needs no converting: ``Colour | int``."""
+
+    def __init__(self, one: _Converter) -> None:
+        self.one = one
+
+    def plain(self, value: Any) -> Any:
+        return self.one.plain(value)
+
+    def made(self, value: Any) -> Any:
+        try:
+            return self.one.made(value)
+        except (ValueError, TypeError):
+            return value
+
+
 class _Items:
     """A list, tuple or set of them."""
 
@@ -207,12 +223,17 @@ def _converter(annotation: Any) -> _Maybe:
         if issubclass(annotation, Enum):
             return _Enum(annotation)
         return _Dataclass(annotation) if dataclasses.is_dataclass(annotation) else None
+    if hasattr(annotation, "__value__"):  # type Colours = list[Colour]
+        return _converter(annotation.__value__)
     origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return _converter(inside[0])
     if origin in (typing.Union, types.UnionType):
-        found = [one for one in map(_converter, inside) if one is not None]
-        return found[0] if len(found) == 1 else None  # of two, nobody could say which is meant
+        others = [one for one in inside if one is not type(None)]
+        found = [one for one in map(_converter, others) if one is not None]
+        if len(found) != 1:
+            return None  # of two, nobody could say which is meant
+        return found[0] if len(others) == 1 else _OrOther(found[0])
     return _of_generic(origin, inside)
 
 

@@ -83,9 +83,18 @@ def _prepared_dict(value: dict[Any, Any]) -> Any:
 
 def _prepared_heir(value: Any) -> Any:
     base = _base(value)
-    if base is None:
+    if base is not None:
+        return _prepared(base)
+    kind = _known_kind(value)
+    if kind is None:
         raise _Foreign
-    return _prepared(base)
+    code, fields = _ENCODERS[kind]
+    return msgspec.msgpack.Ext(code, _encoder.encode(_prepared(fields(value))))
+
+
+def _known_kind(value: Any) -> type | None:
+    """The type with an encoding that its class is derived from: asyncpg's UUIDs are of a class of their own."""
+    return None if isinstance(value, Enum) else next((kind for kind in _ENCODERS if isinstance(value, kind)), None)
 
 
 def _base(value: Any) -> Any:
@@ -146,6 +155,7 @@ _decoder: Final = msgspec.msgpack.Decoder(ext_hook=_extension)
 # -- what to say when it fails -------------------------------------------------------------------------------------
 
 _DEEP: Final = 100
+_ALONE: Final = " (in a union the only one of its kind)"
 
 
 def _search(value: Any, where: str, depth: int) -> tuple[str, Any] | None:
@@ -156,7 +166,7 @@ def _search(value: Any, where: str, depth: int) -> tuple[str, Any] | None:
         inside = [(f"{where}[{index}]", item) for index, item in enumerate(value)]
     elif isinstance(value, set | frozenset):
         inside = [(f"{where}{{…}}", item) for item in value]
-    elif type(value) in _PLAIN or type(value) in _ENCODERS or _base(value) is not None:
+    elif type(value) in _PLAIN or _base(value) is not None or _known_kind(value) is not None:
         return None
     else:
         return where, value
@@ -170,9 +180,9 @@ def _refusal(where: str, value: Any) -> str:
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(value, Enum):
-        more = "annotate the task's parameter with the enumeration, or pass its value"
+        more = f"annotate the task's parameter with the enumeration{_ALONE}, or pass its value"
     elif hasattr(kind, "__dataclass_fields__"):
-        more = "annotate the task's parameter with the dataclass, or pass what it is made of"
+        more = f"annotate the task's parameter with the dataclass{_ALONE}, or pass what it is made of"
     elif hasattr(kind, "__table__") or hasattr(kind, "__mapper__"):
         more = "pass the row's id, and load it in the task"
     else:
