@@ -339,3 +339,13 @@ async def test_a_task_may_be_replaced_by_a_group(site: Site) -> None:
     result = await spread.delay(4)
     assert await result.get(timeout=10) == [5, 8]
     assert await result.state == "SUCCESS"
+
+
+async def test_a_chord_may_be_an_errback_and_follow_a_job(site: Site) -> None:
+    after = chord([site.note.s(1), site.note.s(2)], site.note.si("in the end"))
+    await (await site.fail.apply_async((), link_error=after)).get(propagate=False, timeout=5)
+    while ("in the end",) not in site.called:
+        await asyncio.sleep(0.01)
+    assert {len(one) for one in site.called} == {1, 2}  # the header is given the id of the job, as errbacks are
+    followed = await site.add.apply_async((1, 2), link=chord([site.double.s(), site.double.s()], site.total.s()))
+    await followed.get(timeout=5)

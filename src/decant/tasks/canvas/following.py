@@ -34,6 +34,8 @@ def children(tasks: Tasks, envelope: Envelope, record: Any, result: Any) -> tupl
     :raises TypeError: if the result cannot be handed over.
     :raises PayloadTooLarge: if it is too large to be handed over.
     """
+    if not envelope.link and not envelope.chain:
+        return [], []
     plan = Plan(tasks, _origin(record))
     for link in envelope.link:
         plan.add(_signature(tasks, link), (result,))
@@ -50,8 +52,17 @@ def errbacks(tasks: Tasks, envelope: Envelope, record: Any, error: BaseException
     """
     plan = Plan(tasks, _origin(record))
     for one in envelope.link_error:
-        plan.add(_signature(tasks, one), (str(record.id),))
+        _add_errback(plan, one, record.id)
     return plan.jobs
+
+
+def _add_errback(plan: Plan, given: Mapping[str, Any], failed: UUID) -> None:
+    """One of several tasks, as a chord, is begun by a worker: what it counts is inserted where its first job ends."""
+    sig = _signature(plan.tasks, given)
+    if sig.KIND in ("chain", "group", "chord", "chunks"):
+        plan.jobs.append(plan.job(Signature(GATHER, app=plan.tasks), (str(failed),), [sig]))
+    else:
+        plan.add(sig, (str(failed),))
 
 
 def group_of(envelope: Envelope) -> UUID | None:
@@ -68,7 +79,7 @@ def broken(tasks: Tasks, conf: Conf, record: Any) -> tuple[list[Job], UUID | Non
     envelope = decode_envelope(record.payload)
     plan = Plan(tasks, _origin(record), conf=conf)
     for one in envelope.link_error if record.state == FAILURE else ():
-        plan.add(_signature(tasks, one), (str(record.id),))
+        _add_errback(plan, one, record.id)
     return plan.jobs, record.group_id or group_of(envelope)
 
 
@@ -95,7 +106,7 @@ def group_failed(tasks: Tasks, conf: Conf, group: Group, error: bytes) -> list[J
     assert group.callback is not None
     plan = Plan(tasks, _origin(body), conf=conf)
     for one in decode(group.callback)["sig"]["options"].get("link_error") or ():
-        plan.add(_signature(tasks, one), (str(body.id),))
+        _add_errback(plan, one, body.id)
     return [body, *plan.jobs]
 
 
