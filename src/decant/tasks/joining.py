@@ -29,9 +29,11 @@ from ..faces import twin_of
 from .dispatch import Dispatcher
 from .job import Job
 
-__all__ = ["find", "is_on", "join", "watch", "watch_app"]
+__all__ = ["JOINED", "find", "is_on", "join", "watch", "watch_app"]
 
 logger = logging.getLogger("decant.tasks")
+JOINED: Final = "decant_joined"
+"""In the ``info`` of a session that is going to be committed, whether it has written or not."""
 _LEAD: Final = r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*"
 _READS: Final = re.compile(
     _LEAD + r"(?:SELECT|VALUES|TABLE|SHOW|EXPLAIN|WITH|SET|RESET|LISTEN|UNLISTEN|SAVEPOINT|RELEASE)\b", re.I | re.S
@@ -83,7 +85,7 @@ def find(app: Any, url: URL) -> Any:
 
 def _wants(session: Session) -> bool:
     """Whether a session has work that somebody is going to commit or to roll back."""
-    if session.new or session.dirty or session.deleted:
+    if session.new or session.dirty or session.deleted or session.info.get(JOINED):
         return True
     transaction = _innermost(session)
     if transaction is None:

@@ -225,3 +225,23 @@ async def test_it_needs_a_durable_job_and_the_ledgers_database(
         error = await site.error(job)
         assert error.type.endswith("ConfigError")
         assert why in error.message
+
+
+async def test_a_job_that_is_asked_for_before_anything_is_written_is_a_part_of_it_too(site: Site) -> None:
+    @site.tasks.task
+    async def child() -> None:
+        """Nothing."""
+
+    @site.tasks.task(transaction=True, bind=True, max_retries=1)
+    async def ask(self: Any) -> str:
+        job = await child.delay()
+        if not self.request.retries:
+            self.retry(countdown=0)
+        return str(job.id)
+
+    job = await ask.delay()
+    await site.run(job)
+    assert await site.sql("SELECT count(*) FROM decant_jobs") == 1
+    await site.run(job)
+    assert await site.sql("SELECT count(*) FROM decant_jobs") == 2
+    assert str(await site.sql("SELECT id FROM decant_jobs WHERE parent IS NOT NULL")) == await site.value(job)

@@ -10,7 +10,7 @@ from ...errors import ConfigError
 from ...faces import twin_of
 from ..errors import InvalidTaskError
 from ..job import Outcome
-from ..joining import is_on
+from ..joining import JOINED, is_on
 from ..ledger import Finished, Ledger
 
 __all__ = ["Transaction"]
@@ -28,7 +28,8 @@ _OTHER_SESSION: Final = (
 class Transaction:
     """The session's transaction in which a job ends: ``with Transaction(…) as transaction: …; await …finish(…)``.
 
-    Whatever the function does in ``db.session`` is committed by :meth:`finish`, or rolled back. Savepoints are its own.
+    Whatever the function does in ``db.session`` is committed by :meth:`finish`, or rolled back, with the jobs that it
+    asks for. Savepoints are its own.
 
     :raises ConfigError: if the application has no ``decant.database``, or the ledger is in another database.
     """
@@ -46,9 +47,11 @@ class Transaction:
 
     def __enter__(self) -> Transaction:
         event.listen(self._session.sync_session, "before_commit", self._refuse)
+        self._session.sync_session.info[JOINED] = True
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._session.sync_session.info.pop(JOINED, None)
         event.remove(self._session.sync_session, "before_commit", self._refuse)
 
     def _refuse(self, session: Any) -> None:
