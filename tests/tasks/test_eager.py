@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import quart
 
-from decant.tasks import EagerResult, Ignore, Reject, Task, Tasks, chord, group, signals
+from decant.tasks import EagerResult, Ignore, PayloadTooLarge, Reject, Task, Tasks, chord, group, signals
 
 
 class Site:
@@ -197,3 +197,15 @@ async def test_a_result_may_be_stored(stored: Any) -> None:
     with pytest.raises(ValueError, match="as it should"):
         await stored.tasks.AsyncResult(failed.id).get(timeout=5)
     await stored.aclose()
+
+
+async def test_what_a_worker_would_not_be_given_is_refused_here_too(site: Site) -> None:
+    with pytest.raises(TypeError, match="unknown option: countdwn"):
+        await site.add.s(1, 2).apply_async(countdwn=5)
+    with pytest.raises(PayloadTooLarge):
+        await site.note.delay("x" * 300_000)
+
+
+async def test_what_is_linked_to_a_chain_follows_it(site: Site) -> None:
+    await (site.add.s(1, 2) | site.double.s()).apply(link=[site.note.s()])
+    assert site.seen == [(6,)]

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import quart
 
+from decant.errors import ConfigError
 from decant.tasks import GroupResult, ResultSet, Tasks, crontab, schedule, uuid
 
 
@@ -118,3 +119,15 @@ def test_annotations_change_tasks_by_name() -> None:
     tasks = Tasks(task_annotations={"limited": {"rate_limit": "10/s"}, "*": {"max_retries": 1}}, set_as_current=False)
     made = tasks.task(name="limited")(len)
     assert (made.rate_limit, made.max_retries) == ("10/s", 1)
+
+
+def test_annotations_of_the_application_change_tasks_that_were_declared_before() -> None:
+    tasks = Tasks(set_as_current=False)
+
+    @tasks.task(name="one")
+    def one() -> None: ...
+
+    tasks.init_app(app_of(TASKS_TASK_ANNOTATIONS={"one": {"rate_limit": "7/s"}}))
+    assert one.rate_limit == "7/s"  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="rate_limit"):
+        Tasks(set_as_current=False, task_annotations={"*": {"rate_limit": "often"}}).task(name="two")(lambda: None)

@@ -611,3 +611,58 @@ def test_whose_tasks_are_meant_is_asked_of_the_application(made: Site) -> None:
     other.set_current()
     assert current_app.tasks is other.tasks
     made.tasks.set_default()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rate_limit": "10 per minute"},
+        {"expires": "soon"},
+        {"max_attempts": 0},
+        {"time_limit": 1, "soft_time_limit": 2},
+    ],
+)
+def test_a_wrong_option_of_a_task_is_refused_where_it_is_declared_or_changed(wrong: dict[str, Any]) -> None:
+    tasks = Tasks(set_as_current=False)
+    name, value = list(wrong.items())[-1]
+    with pytest.raises(ConfigError, match=f"{name} of one"):
+        tasks.task(name="one", **wrong)(lambda: None)
+    if len(wrong) == 1:
+        with pytest.raises(ConfigError, match=f"{name} of two"):
+            setattr(tasks.task(name="two")(lambda: None), name, value)
+
+
+@pytest.mark.parametrize("wrong", ["5", "soon", 1e20, float("nan"), True, [1]])
+@pytest.mark.parametrize("name", ["countdown", "expires"])
+async def test_what_is_no_time_is_refused_by_name(idle: Site, name: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} is .*: seconds, a timedelta or a datetime are allowed"):
+        await idle.add.apply_async((1, 2), **{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", [{"time_limit": "long"}, {"soft_time_limit": -1}, {"max_attempts": 0}])
+async def test_a_wrong_limit_of_a_call_is_refused_by_name(idle: Site, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        await idle.add.apply_async((1, 2), **wrong)
+
+
+async def test_a_job_knows_what_it_has_asked_for_and_a_direct_call_its_arguments(site: Site) -> None:
+    @site.tasks.task(name="called", bind=True)
+    async def called(self: Any, x: int) -> Any:
+        return self.request.args, self.request.called_directly
+
+    @site.tasks.task(name="asks", bind=True)
+    async def asks(self: Any) -> Any:
+        return (await site.note.delay()).id, self.request.children, await called(3)
+
+    asked, children, direct = await (await asks.delay()).get(timeout=5)
+    assert children == [asked]
+    assert direct == ([3], True)
+
+
+async def test_a_meta_that_is_too_large_is_refused(site: Site) -> None:
+    @site.tasks.task(name="tells", bind=True)
+    async def tells(self: Any) -> None:
+        await self.update_state(meta="x" * 300_000)
+
+    with pytest.raises(PayloadTooLarge, match="meta of update_state takes 300,005 bytes"):
+        await (await tells.delay()).get(timeout=5)

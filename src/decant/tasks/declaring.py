@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from .options import IGNORED_OPTIONS, TaskOptions
+from .options import IGNORED_OPTIONS, TaskOptions, changed
 
 __all__ = ["Declared", "option_attributes"]
 
@@ -25,7 +25,7 @@ class Option:
         return getattr(task.options, self.name)
 
     def __set__(self, task: Any, value: Any) -> None:
-        setattr(task.options, self.name, value)
+        changed(task.name, task.options, self.name, value)
 
 
 _DEFAULTS = TaskOptions()

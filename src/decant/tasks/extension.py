@@ -124,6 +124,8 @@ class Tasks:
         self._confs[app] = conf
         self.is_sync = self.is_sync or not is_quart
         app.extensions["tasks"] = self if is_quart else faced(self)
+        for task in self.tasks.values():
+            _annotate(task, conf.task_annotations)
         if runtime.ledger is not None:
             runtime.ledger.on_group_done = partial(following.group_done, self, conf)
             runtime.ledger.on_broken = partial(following.broken, self, conf)
@@ -246,11 +248,7 @@ class Tasks:
         return self._registered(made)
 
     def _registered(self, task: Task) -> Task:
-        annotations = self.conf.task_annotations
-        for found in annotations if isinstance(annotations, list | tuple) else [annotations or {}]:
-            said = {**found.get("*", {}), **found.get(task.name, {})} if isinstance(found, Mapping) else {}
-            for name, value in said.items():
-                setattr(task, name, value)
+        _annotate(task, self.conf.task_annotations)
         self.tasks.register(task)
         return task
 
@@ -374,3 +372,11 @@ class Tasks:
     def uuid(self) -> str:
         """A new id."""
         return uuid()
+
+
+def _annotate(task: Task, annotations: Any) -> None:
+    """Set what ``task_annotations`` says of a task: ``{"app.mail": {"rate_limit": "10/s"}, "*": {…}}``, or a list."""
+    for found in annotations if isinstance(annotations, list | tuple) else [annotations or {}]:
+        said = {**found.get("*", {}), **found.get(task.name, {})} if isinstance(found, Mapping) else {}
+        for name, value in said.items():
+            setattr(task, name, value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -13,7 +15,18 @@ from ..errors import ConfigError
 from ..warn import warn
 from .errors import QueueNotFound
 
-__all__ = ["IGNORED_OPTIONS", "TaskOptions", "at", "check_queue", "declared", "priority_of", "route"]
+__all__ = [
+    "IGNORED_OPTIONS",
+    "TaskOptions",
+    "at",
+    "attempts_of",
+    "changed",
+    "check_queue",
+    "declared",
+    "per_second",
+    "priority_of",
+    "route",
+]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +113,16 @@ def _exceptions(name: str, value: Any) -> tuple[type[BaseException], ...]:
     return given
 
 
+def changed(task: str, options: TaskOptions, name: str, value: Any) -> None:
+    """Set one option of a task that is there already.
+
+    :raises ConfigError: if the value is wrong; then nothing is set.
+    """
+    wanted = replace(options, **{name: value})
+    _check(task, wanted)
+    setattr(options, name, getattr(wanted, name))
+
+
 def _check(task: str, options: TaskOptions) -> None:
     for name in ("time_limit", "soft_time_limit", "default_retry_delay", "retry_backoff", "retry_backoff_max"):
         value = getattr(options, name)
@@ -109,6 +132,15 @@ def _check(task: str, options: TaskOptions) -> None:
         raise ConfigError(f"max_retries of {task}", options.max_retries, "an integer, at least 0, or None is allowed")
     if options.priority is not None:
         priority_of(options.priority, f"priority of {task}")
+    attempts_of(options.max_attempts, f"max_attempts of {task}")
+    per_second(options.rate_limit, f"rate_limit of {task}")
+    soft, hard = options.soft_time_limit, options.time_limit
+    if soft and hard and soft > hard:
+        raise ConfigError(f"soft_time_limit of {task}", soft, f"at most its time_limit of {hard} s is allowed")
+    try:
+        at("expires", options.expires, UTC, datetime.now(UTC))
+    except ValueError as error:
+        raise ConfigError(f"expires of {task}", options.expires, "seconds, a timedelta or a datetime") from error
     if options.process and options.transaction:
         raise ConfigError(f"transaction of {task}", True, "a process has no part in the worker's database session")
 
@@ -123,6 +155,36 @@ def priority_of(value: Any, name: str = "priority") -> int:
     return value
 
 
+def attempts_of(value: Any, name: str = "max_attempts") -> int | None:
+    """How often workers may die with a job; ``None``: as ``tasks.conf`` says.
+
+    :raises ConfigError: if it is no such number.
+    """
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ConfigError(name, value, "an integer, at least 1, is allowed")
+    return value
+
+
+_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_RATE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*([smh])\s*)?")
+
+
+def per_second(limit: str | int | float | None, name: str = "rate_limit") -> float:
+    """Starts per second of ``"10/s"``, ``"100/m"``, ``"5/h"``, or a number, which is per second; 0 is no limit.
+
+    >>> per_second("30/m")
+    0.5
+
+    :raises ConfigError: naming the value, if it is none of these.
+    """
+    if limit is None or limit == "":
+        return 0.0
+    match = _RATE.fullmatch(str(limit))
+    if match is None or isinstance(limit, bool):
+        raise ConfigError(name, limit, 'a number per second, or one of "10/s", "100/m", "5/h", is needed')
+    return float(match[1]) / _SECONDS[match[2] or "s"]
+
+
 def at(name: str, value: Any, zone: tzinfo, now: datetime) -> datetime | None:
     """The time, in UTC, for seconds from now, a timedelta, a datetime (naive: in ``zone``) or an ISO text.
 
@@ -130,14 +192,14 @@ def at(name: str, value: Any, zone: tzinfo, now: datetime) -> datetime | None:
     """
     if value is None:
         return None
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        return (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
-    if isinstance(value, timedelta):
-        return now + value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return now + timedelta(seconds=value)
+    with suppress(ValueError, OverflowError):  # a text that is no time, or a time that no calendar has
+        found = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(found, datetime):
+            return (found if found.tzinfo is not None else found.replace(tzinfo=zone)).astimezone(UTC)
+        if isinstance(found, timedelta):
+            return now + found
+        if isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found):
+            return now + timedelta(seconds=found)
     raise ValueError(f"{name} is {value!r}: seconds, a timedelta or a datetime are allowed")
 
 

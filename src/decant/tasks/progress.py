@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .codec import encode
-from .errors import Ignore
+from .errors import Ignore, PayloadTooLarge
 from .ids import as_uuid
 from .publishing import origin
 from .results.reading import successor
@@ -18,7 +18,12 @@ async def update(task: Any, task_id: str | None, state: str | None, meta: Any) -
     request = task.request
     if task_id is not None and (request.id is None or as_uuid(task_id) != as_uuid(request.id)):
         raise ValueError(f"only the job that runs here can be updated ({request.id}), not {task_id}")
-    encode(meta)  # what cannot be handed over fails here, not later
+    size, limit = len(encode(meta)), task.app.conf.limit_bytes  # what cannot be handed over fails here, not later
+    if size > limit:
+        raise PayloadTooLarge(
+            f"the meta of update_state takes {size:,} bytes, more than the {limit:,} that TASKS_MAX_ARGUMENTS_KB"
+            " allows: store what is large, and say where it is"
+        )
     if request.progress is None:
         return False
     request.progress.set(state or "PROGRESS", meta)

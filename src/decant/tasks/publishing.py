@@ -16,7 +16,7 @@ from .codec import Envelope, decode_envelope, encode_envelope, summarize
 from .errors import OperationalError
 from .ids import as_uuid, new_id
 from .job import Group, Job
-from .options import IGNORED_OPTIONS, at, check_queue, priority_of, route
+from .options import IGNORED_OPTIONS, at, attempts_of, check_queue, priority_of, route
 from .request import current
 from .settings import Conf
 
@@ -156,8 +156,9 @@ def _priority(conf: Any, said: Mapping[str, Any], where: Origin) -> int:
 
 
 def _max_attempts(conf: Any, said: Mapping[str, Any]) -> int:
-    if said["max_attempts"] is not None:
-        return int(said["max_attempts"])
+    attempts = attempts_of(said["max_attempts"])
+    if attempts is not None:
+        return attempts
     late = conf.task_acks_late if said["acks_late"] is None else said["acks_late"]
     again = conf.task_reject_on_worker_lost if said["reject_on_worker_lost"] is None else said["reject_on_worker_lost"]
     return int(conf.max_attempts) if late and again else 1
@@ -165,6 +166,9 @@ def _max_attempts(conf: Any, said: Mapping[str, Any]) -> int:
 
 def _envelope(args: list[Any], kwargs: dict[str, Any], options: Mapping[str, Any]) -> Envelope:
     soft, hard = options.get("soft_time_limit"), options.get("time_limit")
+    for name, value in (("soft_time_limit", soft), ("time_limit", hard)):
+        if value is not None and (not isinstance(value, int | float) or value < 0):
+            raise ValueError(f"{name} is {value!r}: seconds, at least 0, are allowed")
     if soft and hard and soft > hard:
         raise ValueError(f"soft_time_limit is {soft} s, but must be at most the time_limit of {hard} s")
     return Envelope(
@@ -211,6 +215,9 @@ async def submit(
                 raise
         await asyncio.sleep(min(pause, policy["interval_max"]))
         pause, retries = pause + policy["interval_step"], retries - 1
+    found = current()
+    if found is not None and found[0].options.trail:
+        found[1].asked_for(str(job.id) for job in jobs)
     if signals.after_task_publish:
         for job in jobs:
             await _send(signals.after_task_publish, job)

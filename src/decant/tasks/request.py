@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from werkzeug.local import LocalProxy
 
 __all__ = ["Context", "current", "current_request", "current_task", "pushed"]
+
+
+_CHILDREN: Final = 1000
 
 
 @dataclass(kw_only=True)
@@ -84,8 +88,12 @@ class Context:
 
     @property
     def children(self) -> list[str]:
-        """The ids of the jobs that this one has asked for so far."""
+        """The ids of the jobs that this one has asked for so far, the first 1,000 of them."""
         return self._children
+
+    def asked_for(self, ids: Iterable[str]) -> None:
+        """Note more :attr:`children`."""
+        self._children += islice(ids, _CHILDREN - len(self._children))
 
     def get(self, key: str, default: Any = None) -> Any:
         """As of a dictionary."""

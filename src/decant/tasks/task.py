@@ -94,8 +94,15 @@ class Task(metaclass=Declared):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function here and now; there is no job."""
-        with pushed(self, Context(task=self.name, args=list(args), kwargs=kwargs)):
+        context = Context(task=self.name, args=list(args), kwargs=kwargs)
+        if inspect.iscoroutinefunction(self.run):
+            return self._awaited(context, args, kwargs)
+        with pushed(self, context):
             return self.run(*args, **kwargs)
+
+    async def _awaited(self, context: Context, args: Any, kwargs: Any) -> Any:
+        with pushed(self, context):
+            return await self.run(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<@task: {self.name}>" if self.name else f"<unbound {type(self).__name__}>"
@@ -174,12 +181,12 @@ class Task(metaclass=Declared):
         given, named = tuple(args or ()), dict(kwargs or {})
         self.check_arguments(given, named)
         shadow = shadow or self.shadow_name(given, named, options)
-        if self.app.conf.task_always_eager:
+        said = {**options, "task_id": task_id, "shadow": shadow}
+        said |= {"link": plain_list(link), "link_error": plain_list(link_error)}
+        said.setdefault("ignore_result", self.options.ignore_result)
+        job = build(self.app, self.name, given, named, said, origin())
+        if self.app.conf.task_always_eager:  # what a worker would not be given is refused all the same
             return await self.apply(given, named, link, link_error, task_id, **options)
-        options |= {"task_id": task_id, "shadow": shadow}
-        options |= {"link": plain_list(link), "link_error": plain_list(link_error)}
-        options.setdefault("ignore_result", self.options.ignore_result)
-        job = build(self.app, self.name, given, named, options, origin())
         await submit(self.app, [job], retry=retry, retry_policy=retry_policy)
         return self.AsyncResult(job.id)
 
@@ -320,6 +327,7 @@ class Task(metaclass=Declared):
 
         :return: whether it was noted: not if the job was taken from this worker meanwhile.
         :raises TypeError: if ``meta`` cannot be handed over.
+        :raises PayloadTooLarge: if it is larger than the arguments of a job may be.
         """
         from .progress import update
 

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from decant.errors import ConfigError
-from decant.tasks.running.rate import Bucket, Rates, per_second
+from decant.tasks.options import per_second
+from decant.tasks.running.rate import Bucket, Rates
 
 
 @pytest.mark.parametrize(

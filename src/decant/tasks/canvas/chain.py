@@ -96,13 +96,14 @@ class chain(Signature):
         """Run them here and now."""
         result: Any = None
         given: Any = tuple(args)
-        for step in self.clone(options=options).unchain_tasks():
+        made = self.clone(**options)
+        for step in made.unchain_tasks():
             before, result = result, await step.apply(given, kwargs if result is None else None)
             first_of(result).parent = before
             if await result.state != "SUCCESS" and not hasattr(result, "results"):
                 return result
             given = (await result.get(),)
-        for callback in self.options.get("link") or ():
+        for callback in made.options.get("link") or ():
             await maybe_signature(callback, self._app).apply(given)
         return result
 

@@ -278,7 +278,7 @@ class Signature(dict[str, Any], metaclass=Faced):
 
         made = self.clone(args, kwargs, **options)
         task = self.app.tasks.get(self.task)
-        if self.app.conf.task_always_eager and (task is not None or self.KIND is not None):
+        if self.app.conf.task_always_eager and self.KIND is not None:
             return await made.apply()
         if task is None or self.KIND is not None:
             return await launch(self.app, made)

@@ -42,7 +42,13 @@ class TimeLimits:
         self._set: dict[str, Limits] = {}
 
     def set(self, task: str, soft_s: float | None = None, hard_s: float | None = None) -> None:
-        """Limit a task's jobs that begin from now on; ``None`` for both leaves it to the task again."""
+        """Limit a task's jobs that begin from now on; ``None`` for both leaves it to the task again.
+
+        :raises ValueError: for what are no seconds.
+        """
+        for name, value in (("soft", soft_s), ("hard", hard_s)):
+            if value is not None and (not isinstance(value, int | float) or value < 0):
+                raise ValueError(f"the {name} time limit is {value!r}: seconds, at least 0, are allowed")
         if soft_s is None and hard_s is None:
             self._set.pop(task, None)
         else:

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from time import monotonic
 from typing import Final
 
-from ...errors import ConfigError
+from ..options import per_second
 
-__all__ = ["Bucket", "Rates", "per_second"]
+__all__ = ["Bucket", "Rates"]
 
-_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_PATTERN: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*([smh])\s*)?")
 _OVERDUE_S: Final = 5.0
 _MOST_WAITING: Final = 10_000
 RateLimit = str | int | float | None
-
-
-def per_second(limit: RateLimit) -> float:
-    """Starts per second of ``"10/s"``, ``"100/m"``, ``"5/h"``, or a number, which is per second; 0 is no limit.
-
-    >>> per_second("30/m")
-    0.5
-
-    :raises ConfigError: naming the value, if it is none of these.
-    """
-    if limit is None or limit == "":
-        return 0.0
-    match = _PATTERN.fullmatch(str(limit))
-    if match is None or isinstance(limit, bool):
-        raise ConfigError("rate_limit", limit, 'a number per second, or one of "10/s", "100/m", "5/h", is needed')
-    return float(match[1]) / _SECONDS[match[2] or "s"]
 
 
 class Bucket:
