@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 import time_machine
+from flask import Flask
 
 from decant import Quart
 from decant.errors import CommandError, ConfigError
@@ -41,8 +42,8 @@ class Clock:
 class Setting:
     """An application with one task, and tickers by a clock."""
 
-    def __init__(self, database_url: str, redis_url: str, durable: bool) -> None:
-        self.app = Quart("ticks")
+    def __init__(self, database_url: str, redis_url: str, durable: bool, kind: Any = Quart) -> None:
+        self.app = kind("ticks")
         self.app.config.update(SQLALCHEMY_DATABASE_URI=database_url, REDIS_URL=redis_url, TASKS_DURABLE=durable)
         self.tasks = Tasks()
         self.tasks.task(name="app.tick")(tick)
@@ -75,7 +76,7 @@ async def tick(name: str = "") -> None:
 
 @pytest.fixture
 def make_setting(ledger_url: str, redis_url: str) -> Any:
-    return lambda durable=True: Setting(ledger_url, redis_url, durable)
+    return lambda durable=True, kind=Quart: Setting(ledger_url, redis_url, durable, kind)
 
 
 @pytest.fixture
@@ -153,6 +154,19 @@ async def test_a_job_that_is_not_durable_is_in_redis_only(setting: Setting) -> N
     (id_,) = await ticker.tick()
     assert await setting.queued() == {id_}
     assert await setting.runtime.record(id_) is None
+
+
+async def test_a_flask_application_has_a_schedule_too(make_setting: Any) -> None:
+    setting = await asyncio.to_thread(make_setting, kind=Flask)
+    setting.schedules(every=60)
+    ticker = setting.ticker()
+    await ticker.check()
+    await ticker.tick()
+    setting.clock.forward(seconds=60)
+    ids = await ticker.tick()
+    assert len(ids) == 1
+    assert await setting.queued() == set(ids)
+    await setting.runtime.aclose()
 
 
 async def test_without_entries_the_schedule_is_emptied_and_nothing_is_asked(setting: Setting) -> None:
