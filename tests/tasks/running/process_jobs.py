@@ -103,6 +103,13 @@ def wait_softly() -> str:
     return "to the end"
 
 
+_kept: list[bytes] = []
+
+
+def keep(mib: int) -> None:
+    _kept.append(b"x" * (mib * 1024 * 1024))
+
+
 def eat(mib: int, hold_s: float) -> int:
     food = bytearray(mib * 1024 * 1024)
     for at in range(0, len(food), 4096):

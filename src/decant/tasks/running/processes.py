@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
@@ -28,6 +29,15 @@ _JOIN_S: Final = 5.0
 _WATCH_S: Final = 1.0
 _METHOD: Final = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 logger = logging.getLogger("decant.tasks")
+
+
+def _context() -> Any:
+    """How processes are started: forked from a server that has imported what all of them need, which takes a second."""
+    context: Any = multiprocessing.get_context(_METHOD)
+    server: Any = forkserver._forkserver
+    if _METHOD == "forkserver" and server._preload_modules == ["__main__"]:  # else somebody has chosen
+        context.set_forkserver_preload(["__main__", child.__name__])
+    return context
 
 
 class ProcessDied(WorkerLostError):
@@ -177,7 +187,7 @@ class _Worker:
             return self._pipe
         if self._process is not None:
             logger.warning("the idle process %s %s: it is replaced", self._process.pid, self._end())
-        context: Any = multiprocessing.get_context(_METHOD)
+        context = _context()
         pipe: Connection
         pipe, other = context.Pipe()
         process = context.Process(target=child.main, args=(other, self.pool.modules), name=self.name)
