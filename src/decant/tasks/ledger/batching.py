@@ -19,10 +19,10 @@ MAX_WAITING: Final = 10_000
 
 
 class _Call(Generic[T, R]):
-    __slots__ = ("future", "item", "weight")
+    __slots__ = ("deadline", "future", "item", "weight")
 
-    def __init__(self, item: T, weight: int, future: asyncio.Future[R]) -> None:
-        self.item, self.weight, self.future = item, weight, future
+    def __init__(self, item: T, weight: int, future: asyncio.Future[R], deadline: float) -> None:
+        self.item, self.weight, self.future, self.deadline = item, weight, future, deadline
 
 
 class Batcher(Generic[T, R]):
@@ -45,6 +45,8 @@ class Batcher(Generic[T, R]):
     ) -> None:
         self._run, self._deadline_s, self._dropped = run, deadline_s, dropped
         self._waiting: deque[_Call[T, R]] = deque()
+        self._unanswered: deque[_Call[T, R]] = deque()  # in the order of their deadlines, which share one timer
+        self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self, item: T, weight: int = 1) -> R:
@@ -56,15 +58,29 @@ class Batcher(Generic[T, R]):
         if len(self._waiting) >= MAX_WAITING:
             raise Overloaded(f"{MAX_WAITING} calls already wait for the ledger's database")
         loop = asyncio.get_running_loop()
-        call: _Call[T, R] = _Call(item, weight, loop.create_future())
+        call: _Call[T, R] = _Call(item, weight, loop.create_future(), loop.time() + self._deadline_s)
         self._waiting.append(call)
+        self._unanswered.append(call)
+        if self._timer is None:
+            self._timer = loop.call_at(call.deadline, self._expire, loop, context=Context())
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._flush(), context=Context())  # not this request's
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                return await call.future
-        except TimeoutError as error:
-            raise DatabaseUnavailable(f"the ledger's database gave no answer within {self._deadline_s:g} s") from error
+        return await call.future
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Fail those whose deadline is over; the timer goes on while others wait."""
+        self._timer, now = None, loop.time()
+        late = f"the ledger's database gave no answer within {self._deadline_s:g} s"
+        while (call := self._oldest()) is not None:
+            if call.deadline > now:
+                self._timer = loop.call_at(call.deadline, self._expire, loop)
+                return
+            call.future.set_exception(DatabaseUnavailable(late))
+
+    def _oldest(self) -> _Call[T, R] | None:
+        while self._unanswered and self._unanswered[0].future.done():
+            self._unanswered.popleft()
+        return self._unanswered[0] if self._unanswered else None
 
     async def _flush(self) -> None:
         while batch := self._next():
@@ -74,6 +90,7 @@ class Batcher(Generic[T, R]):
                 for call in batch:
                     if not call.future.done():
                         call.future.set_exception(DatabaseUnavailable("the ledger was closed"))
+                self._oldest()  # forgets the others
 
     def _next(self) -> list[_Call[T, R]]:
         batch: list[_Call[T, R]] = []
@@ -118,3 +135,6 @@ class Batcher(Generic[T, R]):
         if self._task is not None and not self._task.done():
             await asyncio.wait([self._task], timeout=self._deadline_s)
             self._task.cancel()
+        if self._timer is not None and self._oldest() is None:
+            self._timer.cancel()
+            self._timer = None
