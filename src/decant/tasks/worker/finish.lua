@@ -1,9 +1,11 @@
 -- Ends jobs in the index: done, to be run again later, or given back.
 --
--- KEYS     per job: its queue's sorted set
+-- KEYS     the queues' sorted sets
 -- ARGV[1]  the worker's id; ARGV[2] the channel that wakes workers
--- ARGV[3…] per job: id, how ('done' or milliseconds until it is due again), the result's key or '', the result or '',
---          its milliseconds to live or 0, and for how many milliseconds nobody may run it again
+-- ARGV[3]  MessagePack, per job: its queue's number, its id, and unless it is just done: how ('done' or milliseconds
+--          until it is due again), where its result is among ARGV or 0, the result's milliseconds to live or 0, and
+--          for how many milliseconds nobody may run it again
+-- ARGV[4…] results
 --
 -- Only the worker that runs a job ends it, also where its claim is gone (flushed, run out), unless another worker has
 -- run the job since, and it waits to be run again later.
@@ -12,10 +14,9 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local woken = {}
 
-for number, key in ipairs(KEYS) do
-  local at = 3 + (number - 1) * 6
-  local id, how, result_key, result, ttl = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4])
-  local hold = tonumber(ARGV[at + 5])
+for _, job in ipairs(cmsgpack.unpack(ARGV[3])) do
+  local key, id = KEYS[job[1]], job[2]
+  local how, result, ttl, hold = job[3] or 'done', ARGV[job[4] or 0], job[5] or 0, job[6] or 0
   local holder = 'arq:in-progress:' .. id
   local held_by = redis.call('GET', holder)
   if held_by == worker or (not held_by and tonumber(redis.call('ZSCORE', key, id) or 0) <= now) then
@@ -28,11 +29,11 @@ for number, key in ipairs(KEYS) do
       end
       redis.call('ZREM', key, id)
       redis.call('ZREM', 'arq:abort', id)
-      if result_key ~= '' then
+      if result then
         if ttl > 0 then
-          redis.call('SET', result_key, result, 'PX', ttl)
+          redis.call('SET', 'arq:result:' .. id, result, 'PX', ttl)
         else
-          redis.call('SET', result_key, result)
+          redis.call('SET', 'arq:result:' .. id, result)
         end
       end
     else
@@ -48,4 +49,3 @@ end
 for key in pairs(woken) do
   redis.call('PUBLISH', wake, key)
 end
-return #KEYS
