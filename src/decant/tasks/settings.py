@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import UTC, timedelta, tzinfo
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from ..errors import ConfigError
@@ -20,6 +20,7 @@ from .keys import DEFAULTS, OLD_NAMES, REPLACED
 __all__ = ["Conf", "from_app", "from_object"]
 
 _Explicit = dict[str, Any]
+_UNSET: Final = object()
 
 
 class Conf(MutableMapping[str, Any]):
@@ -46,9 +47,11 @@ class Conf(MutableMapping[str, Any]):
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> Any:
-        for layer in (self._explicit, self._app):
-            if key in layer:
-                return layer[key]
+        value = self._explicit.get(key, _UNSET)
+        if value is _UNSET:
+            value = self._app.get(key, _UNSET)
+        if value is not _UNSET:
+            return value
         if key in DEFAULTS:
             default = DEFAULTS[key].default
             return default.copy() if isinstance(default, dict | list) else default

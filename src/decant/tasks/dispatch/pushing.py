@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from contextvars import Context
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Any, Final
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -20,18 +20,20 @@ from ...errors import Overloaded, Unavailable
 from ...redis import Redis
 from ..codec import encode, encode_arq
 from ..job import Claimed, Job
+from .later import Later
 from .names import ARQ_FUNCTION, Names
 
 __all__ = ["Dispatcher", "claimed_from"]
 
+T = TypeVar("T")
 logger = logging.getLogger("decant.tasks")
-_SOURCE: Final = files(__package__).joinpath("push.lua").read_text()
+_PUSH, _TELL = (files(__package__).joinpath(f"{name}.lua").read_text() for name in ("push", "tell"))
 _BATCH: Final = 100
-_WAITING: Final = 10_000
+_NEWS: Final = 500
 _PRIORITY_MS: Final = 1_000_000_000
 _KEPT_MS: Final = 24 * 3600 * 1000
 _KEPT_ALONE_MS: Final = 7 * _KEPT_MS  # of what is nowhere else
-_LAST_S: Final = 1.0
+_Later = WeakKeyDictionary[asyncio.AbstractEventLoop, Later[T]]
 _EXTRAS: Final = ("queue", "priority", "max_attempts", "retries", "group_index", "summary", "request_id")
 _IDS: Final = ("parent", "root", "group")
 
@@ -79,8 +81,9 @@ class Dispatcher:
 
     def __init__(self, redis: Redis, names: Names) -> None:
         self.redis, self.names = redis, names
-        self._script = redis.script(_SOURCE)
-        self._soon: WeakKeyDictionary[asyncio.AbstractEventLoop, _Soon] = WeakKeyDictionary()
+        self._script, self._tell = redis.script(_PUSH), redis.script(_TELL)
+        self._jobs: _Later[Job] = WeakKeyDictionary()
+        self._news: _Later[tuple[str, bytes]] = WeakKeyDictionary()
 
     async def push(self, jobs: Sequence[Job]) -> None:
         """Push jobs, 100 at a time; pushing one again does no harm.
@@ -130,10 +133,23 @@ class Dispatcher:
             loop.call_soon_threadsafe(self._take, loop, kept, context=Context())
 
     def _take(self, loop: asyncio.AbstractEventLoop, jobs: list[Job]) -> None:
-        soon = self._soon.get(loop)
-        if soon is None:
-            soon = self._soon[loop] = _Soon(self, loop)
-        soon.take(jobs)
+        later = self._jobs.get(loop)
+        if later is None:
+            later = self._jobs[loop] = Later(loop, self.push, batch=_BATCH, what=("jobs", "the sweeper takes care"))
+        later.take(jobs)
+
+    def tell_soon(self, id: UUID | str, message: Mapping[str, Any]) -> None:  # noqa: A002
+        """:meth:`publish` without waiting for it, many in one round trip; on the loop. At most 10,000 wait."""
+        loop = asyncio.get_running_loop()
+        later = self._news.get(loop)
+        if later is None:
+            what = "news of jobs", "those who wait look at the ledger too"
+            later = self._news[loop] = Later(loop, self._publish, batch=_NEWS, what=what)
+        later.take(((self.names.job(id), encode(dict(message))),))
+
+    async def _publish(self, news: list[tuple[str, bytes]]) -> None:
+        runs = groupby(news, itemgetter(1))  # in their order, but most say the same
+        await self._tell(args=[part for message, run in runs for part in (message, encode([one for one, _ in run]))])
 
     async def publish(self, id: UUID | str, message: Mapping[str, Any]) -> bool:  # noqa: A002
         """Tell whoever waits for a job; ``False`` if Redis is away: they look at the ledger from time to time too."""
@@ -145,10 +161,11 @@ class Dispatcher:
         return True
 
     async def aclose(self) -> None:
-        """Push what waits on the running loop, within a second."""
-        soon = self._soon.pop(asyncio.get_running_loop(), None)
-        if soon is not None:
-            await soon.aclose()
+        """Send what waits on the running loop, within a second."""
+        loop = asyncio.get_running_loop()
+        for later in (self._jobs.pop(loop, None), self._news.pop(loop, None)):
+            if later is not None:
+                await later.aclose()
 
 
 def _definition(job: Job, now_ms: int) -> bytes:
@@ -156,55 +173,3 @@ def _definition(job: Job, now_ms: int) -> bytes:
     if not job.durable:
         args += (job.payload, _extras(job))
     return encode_arq({"t": None, "f": ARQ_FUNCTION, "a": args, "k": {}, "et": now_ms})
-
-
-class _Soon:
-    """What is to be pushed on one loop, and the task that does."""
-
-    def __init__(self, dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop) -> None:
-        self._dispatcher, self._loop = dispatcher, loop
-        self._jobs: deque[Job] = deque()
-        self._task: asyncio.Task[None] | None = None
-        self._full = False
-
-    def take(self, jobs: list[Job]) -> None:
-        room = _WAITING - len(self._jobs)
-        if room < len(jobs) and not self._full:
-            self._full = True
-            logger.warning("%d jobs wait to be pushed into Redis: more are left to the sweeper", _WAITING)
-        self._jobs.extend(jobs[:room])
-        if self._task is None or self._task.done():
-            self._task = self._loop.create_task(self._flush(), context=Context())
-
-    async def _flush(self) -> None:
-        try:
-            while self._jobs:
-                await self._one()
-        except asyncio.CancelledError:  # the loop ends: once more, bounded, for those who began it to end now
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_S):
-                    while self._jobs:
-                        await self._one()
-            raise
-        finally:
-            self._full = False
-
-    async def _one(self) -> None:
-        batch = [self._jobs[index] for index in range(min(_BATCH, len(self._jobs)))]
-        try:
-            await self._dispatcher.push(batch)
-        except Unavailable as error:
-            logger.debug("%d jobs are not pushed, the sweeper will: %s", len(self._jobs), error)
-            self._jobs.clear()
-        except Exception:
-            logger.exception("jobs cannot be pushed")
-            self._jobs.clear()
-        else:
-            for _ in batch:
-                self._jobs.popleft()
-
-    async def aclose(self) -> None:
-        if self._task is not None and not self._task.done():
-            await asyncio.wait([self._task], timeout=_LAST_S)
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=2 * _LAST_S)

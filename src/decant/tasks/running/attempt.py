@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -143,7 +142,8 @@ class Attempt:
 
     async def _refused(self) -> Ended | None:
         """The end of what cannot or shall not be begun."""
-        await heard(signals.task_received, self.task, request=self.request)
+        if signals.task_received:
+            await heard(signals.task_received, self.task, request=self.request)
         if self.task is None:
             error = NotRegistered(self.job.task)
             await heard(
@@ -194,12 +194,11 @@ class Attempt:
 
     async def _begin_to_end(self) -> None:
         task, request = self.task, self.request
-        async with AsyncExitStack() as stack:
-            stack.enter_context(pushed(task, request))
-            stack.enter_context(bound(getattr(self.running.tasks, "log_context", None), self.log.fields))
+        with pushed(task, request), bound(getattr(self.running.tasks, "log_context", None), self.log):
             self.log.started(request.args, request.kwargs, rerun=self.job.rerun)
-            named = {"task_id": request.id, "task": task, "args": request.args, "kwargs": request.kwargs}
-            await heard(signals.task_prerun, task, **named)
+            if signals.task_prerun:
+                named = {"task_id": request.id, "task": task, "args": request.args, "kwargs": request.kwargs}
+                await heard(signals.task_prerun, task, **named)
             ended = await self._called()
             await self.progress.aclose()
             await self.settling.end(ended)

@@ -86,7 +86,8 @@ class Durable:
     async def finish(self, job: Claimed, outcome: Outcome) -> Finished:
         """See :class:`Books`."""
         finished: Finished = await self.ledger.finish(outcome)
-        self.dispatcher.push_soon(finished.to_push)
+        if finished.to_push:
+            self.dispatcher.push_soon(finished.to_push)
         return finished
 
     async def retry(self, job: Claimed, eta: datetime, error: bytes, payload: bytes | None) -> bool:

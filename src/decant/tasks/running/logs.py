@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Final
 
 from ..codec import summarize
 from ..job import Claimed
@@ -13,6 +13,7 @@ from ..job import Claimed
 __all__ = ["JobLog", "LogContext", "bound"]
 
 logger = logging.getLogger("decant.tasks")
+_NOTHING: Final[AbstractContextManager[Any]] = nullcontext()
 LogContext = Callable[[Mapping[str, Any]], AbstractContextManager[Any] | None]
 """``tasks.log_context``: is given ``job_id task attempt request_id``, and binds them for as long as the job runs."""
 
@@ -58,12 +59,12 @@ class JobLog:
             self.say(logging.INFO, f"started{again}")
 
 
-def bound(hook: LogContext | None, fields: Mapping[str, Any]) -> AbstractContextManager[Any]:
+def bound(hook: LogContext | None, log: JobLog) -> AbstractContextManager[Any]:
     """What an application binds to its log while the job runs; a hook that fails is logged, and binds nothing."""
     if hook is None:
-        return nullcontext()
+        return _NOTHING
     try:
-        return hook(fields) or nullcontext()
+        return hook(log.fields) or _NOTHING
     except Exception:
         logger.exception("log_context of the tasks failed")
-        return nullcontext()
+        return _NOTHING

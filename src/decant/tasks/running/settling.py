@@ -6,10 +6,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import DatabaseUnavailable
-from .. import signals, states
+from .. import states
 from ..canvas import following
 from ..codec import encode, encode_envelope, encode_error
 from ..errors import InvalidTaskError, Retry
@@ -17,7 +18,7 @@ from ..job import Outcome
 from ..ledger import Finished
 from .books import GaveUp, insist
 from .ended import DIED, GIVEN_BACK, LOST, Ended, by_error, when
-from .hooks import ExceptionInfo, heard, hook
+from .telling import line_of, tell
 
 if TYPE_CHECKING:
     from .attempt import Attempt
@@ -47,7 +48,7 @@ class Settling:
         """The seconds after which arq shall bring the job again, or ``None``."""
         return None if self.ended is None else self.ended.again_s
 
-    @property
+    @cached_property
     def ignores_result(self) -> bool:
         """Whether the result is kept; a chord needs it."""
         attempt = self.attempt
@@ -65,7 +66,7 @@ class Settling:
             ended = replace(ended, state=LOST, again_s=None)
         self.ended = ended
         self._record(ended)
-        await _Telling(self.attempt, ended).all()
+        await tell(self.attempt, ended)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -107,7 +108,7 @@ class Settling:
         if ended.state == states.SUCCESS and self.attempt.transaction is not None:
             return await self._committed(ended, outcome)
         finished = await self._insist(lambda: self.attempt.books.finish(self.attempt.job, outcome))
-        return await self._published(ended, finished)
+        return self._published(ended, finished)
 
     def _outcome(self, ended: Ended) -> Outcome:
         attempt, outcome = self.attempt, self._bare(ended)
@@ -164,7 +165,7 @@ class Settling:
         except Exception as error:
             return await self._written(by_error(attempt.task.retried(error)))
         attempt.running.runtime.dispatcher.push_soon(finished.to_push)
-        return await self._published(ended, finished)
+        return self._published(ended, finished)
 
     async def _was_committed(self) -> bool:
         """Whether a commit whose answer was lost has been made."""
@@ -173,15 +174,15 @@ class Settling:
         record = records.get(attempt.id)
         return record is not None and record.attempt == attempt.attempt and record.state == states.SUCCESS
 
-    async def _published(self, ended: Ended, finished: Finished) -> Ended:
+    def _published(self, ended: Ended, finished: Finished) -> Ended:
         attempt = self.attempt
         if not finished:
             attempt.log.say(logging.WARNING, "has ended (%s), but is no longer this worker's", ended.state)
             return replace(ended, state=LOST)
-        publish = attempt.running.runtime.dispatcher.publish
-        await publish(attempt.id, {"state": ended.state})
+        tell_soon = attempt.running.runtime.dispatcher.tell_soon
+        tell_soon(attempt.id, {"state": ended.state})
         for other in finished.ended:
-            await publish(other, {"state": states.FAILURE})
+            tell_soon(other, {"state": states.FAILURE})
         return ended
 
     async def _retried(self, ended: Ended) -> Ended:
@@ -195,7 +196,7 @@ class Settling:
         if not await self._insist(lambda: attempt.books.retry(attempt.job, eta, told, payload)):
             attempt.log.say(logging.WARNING, "is not retried: it was revoked, or is no longer this worker's")
             return replace(ended, state=LOST)
-        await attempt.running.runtime.dispatcher.publish(attempt.id, {"state": states.RETRY})
+        attempt.running.runtime.dispatcher.tell_soon(attempt.id, {"state": states.RETRY})
         ended.again_s = max(0.0, (eta - datetime.now(UTC)).total_seconds())
         return ended
 
@@ -214,108 +215,5 @@ class Settling:
             return
         fields = {"id": str(attempt.id), "task": attempt.job.task, "attempt": attempt.attempt}
         if ended.error is not None:
-            fields["exception"] = _line(ended.error)
+            fields["exception"] = line_of(ended.error)
         attempt.recorder.record(kind, runtime=round(attempt.runtime_s, 6), **fields)
-
-
-def _line(error: BaseException) -> str:
-    """An exception in one line."""
-    try:
-        text = str(error)
-    except Exception:
-        text = "…"
-    return " ".join(f"{type(error).__name__}: {text}".split())[:300]
-
-
-class _Telling:
-    """Hooks, signals and the log."""
-
-    def __init__(self, attempt: Attempt, ended: Ended) -> None:
-        self.attempt, self.ended, self.task = attempt, ended, attempt.task
-        self.einfo = None if ended.error is None else ExceptionInfo.of(ended.error)
-
-    async def all(self) -> None:
-        steps = {
-            states.SUCCESS: self._succeeded,
-            states.FAILURE: self._failed,
-            states.RETRY: self._retried,
-            states.REVOKED: self._revoked,
-            states.REJECTED: self._rejected,
-            GIVEN_BACK: self._given_back,
-            DIED: self._died,
-        }
-        if self.ended.state in steps:
-            await steps[self.ended.state]()
-        if self.task is None:
-            return
-        request, ended = self.attempt.request, self.ended
-        await self._hook(
-            "after_return", ended.state, ended.retval, request.id, request.args, request.kwargs, self.einfo
-        )
-        await heard(
-            signals.task_postrun,
-            self.task,
-            task_id=request.id,
-            task=self.task,
-            args=request.args,
-            kwargs=request.kwargs,
-            retval=ended.retval,
-            state=ended.state,
-        )
-
-    async def _hook(self, name: str, *args: Any) -> None:
-        await hook(self.attempt.running.threads, self.task, name, *args)
-
-    def _say(self, level: int, text: str, *args: Any, exc: BaseException | None = None) -> None:
-        runtime_s = self.attempt.runtime_s
-        self.attempt.log.say(level, f"{text} after %.3f s", *args, runtime_s, exc=exc, runtime_s=runtime_s)
-
-    async def _succeeded(self) -> None:
-        self._say(logging.INFO, "succeeded")
-        request = self.attempt.request
-        await self._hook("on_success", self.ended.value, request.id, request.args, request.kwargs)
-        await heard(signals.task_success, self.task, result=self.ended.value)
-
-    async def _failed(self) -> None:
-        error, request = self.ended.error, self.attempt.request
-        assert error is not None
-        expected = self.task is not None and isinstance(error, self.task.options.throws)
-        if expected:
-            self._say(logging.INFO, "failed as it may: %s", _line(error))
-        else:
-            self._say(logging.ERROR, "failed: %s", _line(error), exc=error)
-        if self.task is not None:
-            await self._hook("on_failure", error, request.id, request.args, request.kwargs, self.einfo)
-        await heard(
-            signals.task_failure,
-            self.task,
-            task_id=request.id,
-            exception=error,
-            args=request.args,
-            kwargs=request.kwargs,
-            traceback=error.__traceback__,
-            einfo=self.einfo,
-        )
-
-    async def _retried(self) -> None:
-        retry, request = self.ended.error, self.attempt.request
-        assert isinstance(retry, Retry)
-        cause = retry.exc or retry
-        self._say(logging.INFO, "is retried in %.1f s: %s", self.ended.again_s, _line(cause))
-        await self._hook("on_retry", cause, request.id, request.args, request.kwargs, self.einfo)
-        await heard(signals.task_retry, self.task, request=request, reason=retry, einfo=self.einfo)
-
-    async def _revoked(self) -> None:
-        self._say(logging.INFO, "is revoked: %s", self.ended.error)
-        told = {"terminated": self.ended.terminated, "signum": None, "expired": self.ended.expired}
-        await heard(signals.task_revoked, self.task, request=self.attempt.request, **told)
-
-    async def _rejected(self) -> None:
-        self._say(logging.WARNING, "is rejected: %s", self.ended.error)
-        await heard(signals.task_rejected, self.task, message=str(self.attempt.id), exc=self.ended.error)
-
-    async def _given_back(self) -> None:
-        self._say(logging.INFO, "is given back")
-
-    async def _died(self) -> None:
-        self._say(logging.ERROR, "was lost: %s", self.ended.error)

@@ -97,7 +97,13 @@ def running_of(tasks: Any, app: Any, ctx: Mapping[Any, Any] = {}) -> Running:
 
     :param ctx: arq's, whose ``worker`` says which; without it the first one is meant.
     """
-    workers = _running.setdefault(app, WeakKeyDictionary()).setdefault(asyncio.get_running_loop(), {})
+    loops = _running.get(app)
+    if loops is None:
+        loops = _running[app] = WeakKeyDictionary()
+    loop = asyncio.get_running_loop()
+    workers = loops.get(loop)
+    if workers is None:
+        workers = loops[loop] = {}
     name = ctx.get("worker")
     found = next(iter(workers.values()), None) if name is None else workers.get(name)
     if found is None:

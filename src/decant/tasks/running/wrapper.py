@@ -50,13 +50,25 @@ async def run_job(
     job = _Job(running, ctx)
     work = asyncio.create_task(job.run(name, UUID(id), alone, payload or b"", dict(extras or {})))
     try:
-        await asyncio.wait([work])
+        await _end_of(work)
     except asyncio.CancelledError as cancelled:
         await _stopped(running, job, work, str(cancelled.args[0]) if cancelled.args else "")
         raise
     again_s = work.result()
     if again_s is not None:
         raise arq.Retry(defer=again_s)
+
+
+def _end_of(work: asyncio.Task[Any]) -> asyncio.Future[None]:
+    """Done when it is, and cancelled without it: ``asyncio.wait`` takes three times as long for the same."""
+    ended: asyncio.Future[None] = work.get_loop().create_future()
+
+    def end(_: object) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    work.add_done_callback(end)
+    return ended
 
 
 async def _wait_for_turn(running: Running, alone: Alone | None, name: str, id_: str) -> None:
