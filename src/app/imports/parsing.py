@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from .cells import unguarded
 
@@ -17,6 +18,7 @@ LONGEST_ROW = 16 * 1024
 _DELIMITERS = (",", ";")
 _MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK\x03\x04": "a spreadsheet or an archive"}
 _SHOWN = 200
+_BLANK = re.compile(rb"(?:\r?\n)+")
 
 
 class Malformed(ValueError):
@@ -46,14 +48,16 @@ class Header:
     delimiter: str
     end: int
     line: int
+    places: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        places = {name.strip().lower(): place for place, name in enumerate(self.names)}
+        object.__setattr__(self, "places", {name: places[name] for name in COLUMNS if name in places})
 
     def fields(self, cells: Sequence[str]) -> dict[str, str]:
         """The cells of the columns that we know, by name; those that a short row lacks are empty."""
-        places = {name.strip().lower(): place for place, name in enumerate(self.names)}
-        return {
-            name: unguarded(cells[places[name]]) if name in places and places[name] < len(cells) else ""
-            for name in COLUMNS
-        }
+        places, number = self.places, len(cells)
+        return {name: unguarded(cells[places[name]]) if places.get(name, number) < number else "" for name in COLUMNS}
 
 
 class Rows:
@@ -73,6 +77,11 @@ class Rows:
         data = self._rest + piece
         start = 0
         while start < len(data):
+            if blank := _BLANK.match(data, start):  # all at once: a file may have millions
+                self._position += blank.end() - start
+                self._line += data.count(b"\n", start, blank.end())
+                start = blank.end()
+                continue
             row, end = self._row(data, start, last=last)
             if row is None:
                 break

@@ -126,9 +126,12 @@ async def _count(work: _Work, header: Header, most_rows: int) -> _Work:
     """Read the whole file once, so that one which is no CSV file to its end makes no links at all."""
     rows, total = Rows(header.delimiter, header.end, header.line), 0
     async for piece, last in _pieces(work, header.end):
-        total += sum(1 for _ in rows.feed(piece, last=last))
-        if total > most_rows:
-            raise Malformed(f"The file has more than {most_rows:,} rows. Split it into several.")
+        for _ in rows.feed(piece, last=last):
+            total += 1
+            if total > most_rows:
+                raise Malformed(f"The file has more than {most_rows:,} rows. Split it into several.")
+            if total % BATCH_ROWS == 0:
+                await asyncio.sleep(0)  # other jobs of this worker have their turn
     if not total:
         raise Malformed("The file has no rows below the names of its columns.")
     counted = update(Import).where(Import.id == work.id, Import.state == "running", Import.total.is_(None))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from pprint import pformat
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -16,31 +15,19 @@ from .filters import STATES, Cursor, JobFilter
 from .listing import WINDOW, find
 from .problems import Problem
 from .searching import SearchError
+from .showing import laid_out, masked, told
 from .store import Store, settled
 
 if TYPE_CHECKING:
     from .extension import Monitor
 
-__all__ = ["ROUTES", "Step", "known", "shown_state", "timeline", "told"]
-
-_LONGEST: Final = 20_000
+__all__ = ["ROUTES", "Step", "known", "shown_state", "timeline"]
 
 
 def shown_state(row: Any) -> str:
     """The state as its task says it while it runs."""
     custom: str | None = row["custom_state"]
     return custom if custom is not None and row["state"] == states.STARTED else row["state"]
-
-
-def told(data: bytes | None) -> str:
-    """What was encoded, for people; cut where it is very long. What cannot be decoded says so."""
-    if data is None:
-        return ""
-    try:
-        text = pformat(codec.decode(data), width=100, sort_dicts=False)
-    except Exception as error:
-        return f"It cannot be read: {type(error).__name__}: {error}"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n… {len(text) - _LONGEST:,} more characters"
 
 
 # -- the list ------------------------------------------------------------------------------------------------------
@@ -187,17 +174,6 @@ async def _online(store: Store) -> set[str]:
     return {worker.id for worker in await store.workers()}
 
 
-def _masked(value: Any) -> Any:
-    """Without the values that have names like those of secrets."""
-    if isinstance(value, dict):
-        return {
-            key: "…" if isinstance(key, str) and codec.is_secret(key) else _masked(one) for key, one in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return type(value)(_masked(one) for one in value)
-    return value
-
-
 def _call(payload: bytes) -> list[tuple[str, str]]:
     """Pairs of what it is called and what it is, of a job's arguments. In Redis they are not kept."""
     if not payload:
@@ -209,7 +185,7 @@ def _call(payload: bytes) -> list[tuple[str, str]]:
     parts = [("Arguments", envelope.args), ("Keyword arguments", envelope.kwargs), ("Options", envelope.options)]
     parts += [("Headers", envelope.headers), ("Then", envelope.chain or envelope.link)]
     parts += [("If it fails", envelope.link_error)]
-    return [(name, told(codec.encode(_masked(value)))) for name, value in parts if value]
+    return [(name, laid_out(masked(value), len(payload))) for name, value in parts if value]
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,3 +309,25 @@ async def test_tags_of_others_are_left_alone(app: Quart, ada: Any, person: Any, 
     page = await (await ada.get("/links?tag=both")).get_data(as_text=True)
     assert "/three" in page
     assert "/two" not in page
+
+
+async def test_a_file_that_is_counted_leaves_others_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows may be few bytes: a piece of it has more than a hundred thousand."""
+    piece, turns = b"a\n" * 131_000, 0
+    work = running._Work(1, 1, len(piece), frozenset(), None, 0, 1)
+
+    async def pieces(*_: Any) -> Any:
+        yield piece, True
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(running, "_pieces", pieces)
+    others = asyncio.create_task(other())
+    with pytest.raises(running.Malformed, match="more than 50,000 rows"):
+        await running._count(work, running.Header(["target"], ",", 0, 1), 50_000)
+    others.cancel()
+    assert turns >= 50
