@@ -16,6 +16,7 @@ from blockbuster import BlockBuster
 
 from decant.bridge import in_thread
 from decant.database import SQLAlchemy
+from decant.tasks import Tasks
 from decant.tasks.job import Group, Job
 from decant.tasks.runtime import Runtime
 from decant.tasks.settings import Conf
@@ -394,3 +395,32 @@ def test_a_flask_application_joins_and_pushes_before_its_loop_rests(
     with Redis.from_url(redis_url) as redis:
         assert set(redis.zrange("decant:queue:default", 0, -1)) == {str(job.id).encode() for job in (joined, alone)}
     wait(runtime.aclose())
+
+
+async def test_gathered_calls_join_the_session_of_whoever_makes_them(app: quart.Quart, db: SQLAlchemy) -> None:
+    tasks = Tasks(set_as_current=False)
+
+    @tasks.task(name="one")
+    async def one() -> None: ...
+
+    await asyncio.to_thread(tasks.init_app, app)
+    async with app.app_context():
+        async with db.session.begin() as transaction:
+            dropped = await asyncio.gather(one.delay(), one.s().delay(), (one.si() | one.si()).apply_async())
+            await transaction.rollback()
+        async with db.session.begin():
+            kept = await asyncio.gather(*(one.delay() for _ in range(10)), tasks.send_task("one"))
+            beside = asyncio.create_task(_own(one))  # which calls it itself, in its own task
+            assert await (await beside).exists()
+            assert not any([await result.exists() for result in kept])
+        assert all([await result.exists() for result in kept])
+        assert not any([await result.exists() for result in dropped])
+        late = one.delay()
+        async with db.session.begin():
+            pass
+        assert await (await asyncio.create_task(late)).exists()
+    await tasks.runtime(app).aclose()
+
+
+async def _own(task: Any) -> Any:
+    return await task.delay()

@@ -14,6 +14,7 @@ from ..context import current_app, has_app, on_quart
 from ..errors import ConfigError
 from ..faces import faced, io_method, twin_of
 from . import signals
+from .asking import of_the_caller
 from .beat.entries import entry_from
 from .canvas import following
 from .canvas.chain import chain
@@ -312,6 +313,7 @@ class Tasks:
     # -- jobs ------------------------------------------------------------------------------------------------------
 
     @io_method
+    @of_the_caller
     async def send_task(
         self,
         name: str,

@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
@@ -29,11 +30,13 @@ from ..faces import twin_of
 from .dispatch import Dispatcher
 from .job import Job
 
-__all__ = ["JOINED", "find", "is_on", "join", "watch", "watch_app"]
+__all__ = ["CALLED", "JOINED", "find", "is_on", "join", "present", "watch", "watch_app"]
 
 logger = logging.getLogger("decant.tasks")
 JOINED: Final = "decant_joined"
 """In the ``info`` of a session that is going to be committed, whether it has written or not."""
+CALLED: Final[ContextVar[Any]] = ContextVar("decant.tasks.called", default=None)
+"""The session of whoever called what is awaited here, in another task; see :mod:`.asking`."""
 _LEAD: Final = r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*"
 _READS: Final = re.compile(
     _LEAD + r"(?:SELECT|VALUES|TABLE|SHOW|EXPLAIN|WITH|SET|RESET|LISTEN|UNLISTEN|SAVEPOINT|RELEASE)\b", re.I | re.S
@@ -74,13 +77,22 @@ def find(app: Any, url: URL) -> Any:
     :param app: whose tasks they are; the session of no other application is joined.
     :param url: of the ledger's database; a session whose default engine is on another one is not joined.
     """
-    db = twin_of(app.extensions.get("sqlalchemy"))
-    if db is None or not hasattr(db, "session_class"):
+    if not has_app() or current_app() is not app:
         return None
-    if not has_app() or current_app() is not app or not db.session.registry.has():
+    for session in (present(), CALLED.get()):
+        if session is not None and _wants(session.sync_session) and is_on(session, url):
+            return session
+    return None
+
+
+def present() -> Any:
+    """The ``AsyncSession`` of the current application that is used here, or ``None``; none is made."""
+    if not has_app():
         return None
-    session = db.session.registry()
-    return session if _wants(session.sync_session) and is_on(session, url) else None
+    db = twin_of(current_app().extensions.get("sqlalchemy"))
+    if db is None or not hasattr(db, "session_class") or not db.session.registry.has():
+        return None
+    return db.session.registry()
 
 
 def _wants(session: Session) -> bool:

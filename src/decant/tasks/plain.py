@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import wraps
-from inspect import iscoroutinefunction
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..faces.marks import IO
 from ..faces.values import call
 from .task import Task
 
@@ -20,7 +20,7 @@ def plain_of(task: Task) -> Any:
     """A task of a class derived from its class, with the same attributes: ``isinstance`` and ``super()`` work."""
     kind = _made.get(type(task))
     if kind is None:
-        names = [name for name in dir(Task) if iscoroutinefunction(getattr(Task, name, None))]
+        names = [name for name in dir(Task) if hasattr(getattr(Task, name, None), IO)]
         body: dict[str, Any] = {name: _method(name) for name in (*names, *_SIGNATURES)}
         made_kind: Any = type(type(task))
         kind = _made[type(task)] = made_kind(type(task).__name__, (type(task),), body)
@@ -35,6 +35,6 @@ def _method(name: str) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         return call(getattr(self._task, name), args, kwargs)
 
-    for mark in ("_is_coroutine_mark", "_is_coroutine", "__decant_io__"):
+    for mark in ("_is_coroutine_mark", "_is_coroutine", IO):
         vars(method).pop(mark, None)
     return method

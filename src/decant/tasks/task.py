@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 from ..faces import io_method
 from . import backoff, errors
 from .annotations import adapt, to_plain
+from .asking import of_the_caller
 from .declaring import Declared, option_attributes
 from .ids import uuid
 from .options import TaskOptions, declared
@@ -138,11 +139,13 @@ class Task(metaclass=Declared):
     # -- asking for jobs -------------------------------------------------------------------------------------------
 
     @io_method
+    @of_the_caller
     async def delay(self, *args: Any, **kwargs: Any) -> AsyncResult | EagerResult:
         """Ask for a job with these arguments; :meth:`apply_async` has options besides."""
         return await self.apply_async(args, kwargs)
 
     @io_method
+    @of_the_caller
     async def apply_async(
         self,
         args: Iterable[Any] | None = None,

@@ -7,6 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ...faces import io_method, twin_of
+from ..asking import of_the_caller
 from ..results import ResultBase
 from .signature import Signature, maybe_signature, options_of
 
@@ -83,6 +84,7 @@ class chain(Signature):
         return before
 
     @io_method
+    @of_the_caller
     async def apply_async(
         self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:

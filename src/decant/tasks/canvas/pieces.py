@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...faces import io_method
+from ..asking import of_the_caller
 from ..results import ResultBase
 from .group import group
 from .signature import Signature, maybe_signature
@@ -82,6 +83,7 @@ class chunks(Signature):
         raise TypeError("freeze the group of the chunks: task.chunks(…).group().freeze()")
 
     @io_method
+    @of_the_caller
     async def apply_async(
         self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:

@@ -8,6 +8,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ...faces import Face, faced, io_method, twin_of
+from ..asking import of_the_caller
 from ..ids import uuid
 from ..results import AsyncResult, ResultBase
 
@@ -265,11 +266,13 @@ class Signature(dict[str, Any], metaclass=Faced):
         return AsyncResult(self.options["task_id"], None, self.task, self.app)
 
     @io_method
+    @of_the_caller
     async def delay(self, *args: Any, **kwargs: Any) -> Any:
         """Ask for the jobs, with more arguments."""
         return await self.apply_async(args, kwargs)
 
     @io_method
+    @of_the_caller
     async def apply_async(
         self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
