@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import uuid4
 
 import structlog
 from sqlalchemy import delete, func, select, update
@@ -35,14 +37,15 @@ _mail = {
 }
 
 
-@tasks.task(name="mail.confirm", ignore_result=True, **_mail)
-async def send_confirmation(user_id: int, email: str) -> bool:
+@tasks.task(name="mail.confirm", bind=True, ignore_result=True, **_mail)
+async def send_confirmation(self: Any, user_id: int, email: str) -> bool:
     """Ask whether an address is the user's; whether that was still to be asked."""
     user = await db.session.get(User, user_id)
     await db.session.commit()  # gives the connection back: the mail server may be slow
     if user is None or user.email != email or user.email_confirmed_at is not None:
         return False
-    await send(current_app(), confirmation(current_app(), user.id, user.username, email))
+    identity = str(self.request.id or uuid4())
+    await send(current_app(), confirmation(current_app(), user.id, user.username, email, identity))
     return True
 
 
