@@ -163,6 +163,8 @@ async def test_without_a_secret_key_it_is_read_only(make_site: Any) -> None:
         ({"Origin": "null"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://localhost"}, 303),  # a proxy spoke HTTPS
     ],
 )
 async def test_a_form_is_taken_from_our_own_pages_only(site: Any, headers: dict[str, str], status: int) -> None:
@@ -251,3 +253,12 @@ async def test_who_would_be_refused_has_no_buttons(make_site: Any) -> None:
 def _beat(redis_url: str) -> None:
     with Redis.from_url(redis_url) as redis:
         sample.beat(redis)
+
+
+@pytest.mark.parity("flower", "url_prefix")
+@pytest.mark.parametrize(
+    "path", ["/queues/purge?queue=default", f"/worker/{sample.WORKER}/shutdown", f"/task/{sample.PROGRESSING}/abort"]
+)
+async def test_questions_are_answered_below_a_root_path(site: Any, path: str) -> None:
+    answer = await site.client.get(f"/below/jobs{path}", root_path="/below")
+    assert f'action="/below/jobs{path.partition("?")[0]}"' in await answer.get_data(as_text=True)

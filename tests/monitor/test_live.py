@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from decant.monitor import live
+from decant.monitor import live, pages
 from decant.monitor.live import Hub
 
 from ..serving import Peer, serve
@@ -162,6 +162,23 @@ async def test_an_open_page_does_not_hold_up_the_end(site: Any) -> None:
     # `serve` has returned: the server has stopped.
     assert time.monotonic() - ended < 10
     await waiting
+
+
+async def test_who_may_no_longer_see_is_told_no_more(make_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream ends after its time, and whoever asks for more is looked at again."""
+    monkeypatch.setattr(pages, "_STREAM_S", 0.0)
+    allowed = True
+    async with make_site(guard=lambda: allowed) as site, serve(site.app) as base, watching(base) as stream:
+        allowed = False
+        async with asyncio.timeout(20):
+            assert b"retry: 100" in await stream.peer.rest()
+        assert (await site.client.get("/jobs/live")).status_code == 403
+
+
+async def test_the_head_of_a_stream_ends(site: Any) -> None:
+    async with asyncio.timeout(5):
+        answer = await site.client.head("/jobs/live")
+    assert answer.content_type.startswith("text/event-stream")
 
 
 @pytest.fixture

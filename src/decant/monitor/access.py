@@ -46,12 +46,14 @@ def form_token() -> str | None:
 def refuse_foreign() -> None:
     """Refuse what the browser says a page of another site has sent.
 
+    ``Sec-Fetch-Site`` decides where there is one, as over HTTPS: a proxy in front may leave us with another scheme or
+    host than that of ``Origin``, and pages cannot set it.
+
     :raises Problem: 403.
     """
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.lower() != f"{request.scheme}://{request.host}".lower():
-        raise Problem(403, "This was sent by a page of another site, and only pages of this one may send it.")
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    ours = origin is None or origin.lower() == f"{request.scheme}://{request.host}".lower()
+    if not (ours if site is None else site in ("same-origin", "none")):
         raise Problem(403, "This was sent by a page of another site, and only pages of this one may send it.")
 
 

@@ -54,7 +54,7 @@ class Question:
 async def _confirm(monitor: Monitor, question: Question) -> Any:
     if not await monitor.may_act_now():
         raise Problem(403, "Nothing can be changed here, or not by you.")
-    return await monitor.page("confirm.html", question=question, action=request.path)
+    return await monitor.page("confirm.html", question=question, action=f"{request.root_path}{request.path}")
 
 
 def _back(endpoint: str, done: str, **values: Any) -> Any:
@@ -136,6 +136,8 @@ async def queue_purge(monitor: Monitor) -> Any:
     queue = (await request.form).get("queue", "") or request.args.get("queue", "")
     if not queue:
         raise Problem(400, "Which queue? Its name is missing.")
+    if "\0" in queue:
+        raise Problem(404, "There is no such queue.")
     if request.method == "GET":
         async with monitor.store.database() as connection:
             waiting = (await facts.queue_counts(connection)).get(queue)

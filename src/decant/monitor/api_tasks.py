@@ -224,7 +224,7 @@ def _options(body: dict[str, Any]) -> dict[str, Any]:
             body["expires"] = float(expires) if _is_number(expires) else _time(expires)
         if "priority" in body:
             body["priority"] = int(body["priority"])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise Problem(400, f"An option cannot be read: {error}") from None
     return body
 

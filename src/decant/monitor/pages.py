@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ROUTES"]
 
 _KEPT_S: Final = 1.0
+_STREAM_S: Final = 600.0
 
 
 def _period() -> Period:
@@ -221,17 +223,25 @@ async def schedules(monitor: Monitor) -> Response:
 
 
 async def live(monitor: Monitor) -> Response:
-    """Server-sent events: ``jobs`` (``{"number", "events"}``), ``workers`` (``{"online", "active"}``), ``away``."""
+    """Server-sent events: ``jobs`` (``{"number", "events"}``), ``workers`` (``{"online", "active"}``), ``away``.
+
+    They end after ten minutes: the browser asks for more, and the guard is asked whether it may have them.
+    """
     hub, job = monitor.hub, request.args.get("job")
     hub.check_room()
 
     async def messages() -> AsyncIterator[bytes]:
         async with hub.watching(job) as watcher:
             yield b"retry: 3000\nevent: hello\ndata: {}\n\n"
+            until = time.monotonic() + _STREAM_S
             while (message := await watcher.next()) is not None:
                 yield message
+                if time.monotonic() > until:
+                    yield b"retry: 100\n\n"
+                    return
 
-    response = Response(messages(), content_type="text/event-stream; charset=utf-8")
+    body = messages() if request.method == "GET" else b""  # of a HEAD's, nobody would read the end
+    response = Response(body, content_type="text/event-stream; charset=utf-8")
     response.timeout = None
     response.headers["X-Accel-Buffering"] = "no"
     response.headers["Cache-Control"] = "no-store"

@@ -21,6 +21,7 @@ __all__ = [
     "at",
     "attempts_of",
     "changed",
+    "check_name",
     "check_queue",
     "declared",
     "per_second",
@@ -165,6 +166,8 @@ def attempts_of(value: Any, name: str = "max_attempts") -> int | None:
     return value
 
 
+_LONGEST_NAME: Final = 255
+_NO_NAME: Final = re.compile("[\0\ud800-\udfff]")
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _RATE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*([smh])\s*)?")
 
@@ -247,13 +250,23 @@ def _understood(found: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def check_name(what: str, name: Any) -> str:
+    """The name of a task or a queue, if PostgreSQL takes it: one that it refuses would fail others in its batch.
+
+    :raises ConfigError: if it does not.
+    """
+    if not isinstance(name, str) or not name or len(name) > _LONGEST_NAME or _NO_NAME.search(name):
+        shown = name[:80] if isinstance(name, str) else name
+        raise ConfigError(what, shown, f"a name of at most {_LONGEST_NAME} characters is allowed, without NUL")
+    return name
+
+
 def check_queue(queue: str, queues: Mapping[str, Any] | None, create: bool, default: str) -> str:
     """The queue, if it may be used.
 
     :raises QueueNotFound: if ``task_queues`` has other names only and ``task_create_missing_queues`` is off.
     """
-    if not isinstance(queue, str) or not queue:
-        raise ConfigError("queue", queue, "the name of a queue is allowed")
+    check_name("queue", queue)
     if not create and queues is not None and queue != default and queue not in queues:
         raise QueueNotFound(f"{queue!r} is not in task_queues: {', '.join(queues)}")
     return queue

@@ -16,7 +16,7 @@ from .codec import Envelope, decode_envelope, encode_envelope, summarize
 from .errors import OperationalError
 from .ids import as_uuid, new_id
 from .job import Group, Job
-from .options import IGNORED_OPTIONS, at, attempts_of, check_queue, priority_of, route
+from .options import IGNORED_OPTIONS, at, attempts_of, check_name, check_queue, priority_of, route
 from .request import current
 from .settings import Conf
 
@@ -101,7 +101,7 @@ def build(
     eta = _eta(said, conf.tz, now)
     return Job(
         id=as_uuid(options["task_id"]) if options.get("task_id") else new_id(),
-        task=name,
+        task=name if task is not None else check_name("task", name),
         queue=check_queue(said["queue"], conf.task_queues, conf.task_create_missing_queues, conf.task_default_queue),
         payload=encode_envelope(_envelope(given, named, options), limit_bytes=conf.limit_bytes),
         priority=_priority(conf, said, where),

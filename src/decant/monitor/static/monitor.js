@@ -51,9 +51,13 @@ function plan() {
   if (timer === null && !fetching) timer = setTimeout(refresh, Math.max(50, last + PAUSE_MS - performance.now()));
 }
 
+const PATIENCE_MS = 4000; // a stream ends now and then, and begins again at once
 let lost = false;
+let missing = null;
 const stream = new EventSource(body.dataset.stream);
 stream.addEventListener("hello", () => {
+  clearTimeout(missing);
+  missing = null;
   say("Live");
   if (lost) plan();
   lost = false;
@@ -63,7 +67,7 @@ stream.addEventListener("workers", () => say("Live"));
 stream.addEventListener("away", () => say("Redis does not answer", true));
 stream.addEventListener("error", () => {
   lost = true;
-  say("Not connected", true);
+  missing ??= setTimeout(() => say("Not connected", true), PATIENCE_MS);
 });
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && again) plan();
