@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -349,3 +350,17 @@ async def test_a_chord_may_be_an_errback_and_follow_a_job(site: Site) -> None:
     assert {len(one) for one in site.called} == {1, 2}  # the header is given the id of the job, as errbacks are
     followed = await site.add.apply_async((1, 2), link=chord([site.double.s(), site.double.s()], site.total.s()))
     await followed.get(timeout=5)
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+async def test_items_of_maps_and_chunks_are_converted_by_the_tasks_annotations(site: Site) -> None:
+    @site.tasks.task(name="paint")
+    async def paint(colour: Colour, times: int = 1) -> list[str]:
+        return [colour.name] * times
+
+    assert await (await paint.map([Colour.RED]).apply_async()).get(timeout=5) == [["RED"]]
+    assert await (await paint.starmap([(Colour.RED, 2)]).apply_async()).get(timeout=5) == [["RED", "RED"]]
+    assert await (await paint.chunks([(Colour.RED,)] * 3, 2)()).get(timeout=5) == [[["RED"], ["RED"]], [["RED"]]]

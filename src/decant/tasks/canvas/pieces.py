@@ -19,12 +19,23 @@ __all__ = ["MAP", "STARMAP", "chunks", "xmap", "xstarmap"]
 MAP, STARMAP = "decant.map", "decant.starmap"
 
 
+def _items(sig: Signature, it: Iterable[Any], starred: bool) -> list[Any]:
+    """The items as arguments are handed over: enumerations and dataclasses as what they are made of."""
+    task = None if sig._app is None else sig._app.tasks.get(sig.task)
+    if task is None:
+        return list(it)
+    if starred:
+        return [task.to_plain(tuple(one), {})[0] for one in it]
+    return [task.to_plain((one,), {})[0][0] for one in it]
+
+
 class _Mapped(Signature):
-    TASK = ""
+    TASK, STARRED = "", False
 
     def __init__(self, task: Any, it: Iterable[Any], app: Tasks | None = None, **options: Any) -> None:
         sig = maybe_signature(task, app)
-        super().__init__(self.TASK, (), {"task": sig, "it": list(it)}, options, immutable=True, app=app or sig._app)
+        given = {"task": sig, "it": _items(sig, it, self.STARRED)}
+        super().__init__(self.TASK, (), given, options, immutable=True, app=app or sig._app)
 
     def parts(self) -> list[Signature]:
         return [self.kwargs["task"]]
@@ -49,7 +60,7 @@ class xmap(_Mapped):
 class xstarmap(_Mapped):
     """``task.starmap(items)``: a job that calls the task with each item's arguments."""
 
-    KIND, TASK = "xstarmap", STARMAP
+    KIND, TASK, STARRED = "xstarmap", STARMAP, True
 
     def reprcall(self, *args: Any, **kwargs: Any) -> str:
         return f"[{self.kwargs['task'].task}(*x) for x in {self.kwargs['it']!r:.100}]"
@@ -64,7 +75,8 @@ class chunks(Signature):
         if n < 1:
             raise ValueError(f"n is {n}, but must be at least 1")
         sig = maybe_signature(task, app)
-        super().__init__("decant.chunks", (), {"task": sig, "it": list(it), "n": n}, options, app=app or sig._app)
+        given = {"task": sig, "it": _items(sig, it, starred=True), "n": n}
+        super().__init__("decant.chunks", (), given, options, app=app or sig._app)
 
     def parts(self) -> list[Signature]:
         return [self.kwargs["task"]]

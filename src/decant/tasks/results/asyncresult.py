@@ -284,7 +284,7 @@ class AsyncResult(ResultBase):
     ) -> None:
         """Do not begin it, or with ``terminate`` stop it if it runs.
 
-        :param signal: for ``process=True`` tasks, as ``"SIGKILL"``.
+        :param signal: Celery's, without effect: the job is cancelled, and the process of a ``process=True`` one killed.
         :param wait: until it has ended, at most ``timeout`` seconds.
         """
         await self.app.runtime().revoke([self._uuid], terminate=terminate, signal=signal)
