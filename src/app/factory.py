@@ -120,7 +120,7 @@ def _register_features(app: Quart) -> None:
     for feature in (pages, accounts, links, qr):
         app.register_blueprint(feature)
     init_mail(app)
-    monitor = Monitor(tasks, guard=admins_only)
+    monitor = Monitor(tasks, guard=admins_only, home="/")
     app.register_blueprint(monitor, url_prefix="/jobs")
     exempt(app, monitor)  # its forms have a token of their own
     init_imports(app)

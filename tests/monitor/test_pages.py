@@ -291,3 +291,17 @@ def test_charts_of_nothing_and_of_much() -> None:
 
 def test_every_template_is_compiled_before_the_first_request() -> None:
     assert len(environment().list_templates()) == 11
+
+
+@pytest.mark.parametrize(
+    ("home", "link"), [("/", "/below/"), ("/start", "/below/start"), ("https://example.com/a", "https://example.com/a")]
+)
+async def test_a_link_leads_back_to_the_application(make_site: Any, home: str, link: str) -> None:
+    """A path is below the application's root path."""
+    async with make_site(home=home) as site:
+        page = await (await site.client.get("/below/jobs/workers", root_path="/below")).get_data(as_text=True)
+        assert f'href="{link}">Back to the site</a>' in page
+
+
+async def test_without_a_home_there_is_no_link_back(site: Any) -> None:
+    assert "Back to the site" not in await site.text("/workers")

@@ -45,6 +45,7 @@ class Monitor(Blueprint):
     :param may_act: asked beside ``guard`` before anything is changed; by default, who may see may act.
     :param read_only: nothing can be changed: there are no buttons, and the API answers 403.
     :param metrics: ``/metrics`` is ``"guarded"`` as all else, ``"open"`` or ``"off"``.
+    :param home: a link back to the application on every page: a path below its root path, as ``"/"``, or a whole URL.
     :param name: the blueprint's, for ``url_for("monitor.overview")``.
     :param options: of ``quart.Blueprint``.
     :raises ConfigError: for another value of ``metrics``; and when it is registered without a guard, unless the
@@ -59,6 +60,7 @@ class Monitor(Blueprint):
         may_act: Guard | None = None,
         read_only: bool = False,
         metrics: str = "guarded",
+        home: str | None = None,
         name: str = "monitor",
         **options: Any,
     ) -> None:
@@ -66,7 +68,7 @@ class Monitor(Blueprint):
             raise ConfigError("metrics", metrics, f"one of {', '.join(map(repr, _METRICS))} is allowed")
         super().__init__(name, __name__, static_folder="static", static_url_path="/static", **options)
         self.tasks, self.guard, self.may_act = tasks, guard, may_act
-        self.read_only, self.metrics = read_only, metrics
+        self.read_only, self.metrics, self.home = read_only, metrics, home
         self.environment = rendering.environment()
         self._recent: WeakKeyDictionary[asyncio.AbstractEventLoop, Recent] = WeakKeyDictionary()
         self._hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -136,12 +138,18 @@ class Monitor(Blueprint):
             **{"problems": [], "refresh": "", **context},
             endpoint=(request.endpoint or "").rpartition(".")[2],
             url_for=_url_for,
+            home=self._home(),
             acts=acts,
             token=access.form_token() if acts else None,
             token_field=access.FIELD,
             done=acting.DONE.get(request.args.get("done", "")),
         )
         return Response(text, status, content_type="text/html; charset=utf-8")
+
+    def _home(self) -> str | None:
+        if self.home is not None and self.home.startswith("/"):
+            return request.root_path.rstrip("/") + self.home
+        return self.home
 
     # -- before and after the views ----------------------------------------------------------------------------
 
