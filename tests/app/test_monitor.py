@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from sqlalchemy import update
@@ -54,9 +55,23 @@ async def test_its_name_is_no_slug(ada: Person, app: Quart) -> None:
 
 
 async def test_its_forms_are_checked(ada: Person, app: Quart) -> None:
-    """With a token of its own: ours is none of its."""
+    """With a token of its own: ours is none of its; and another site's are refused, also those to its API."""
     await promote(app)
-    await ada.get("/jobs/")
-    response = await ada.post("/jobs/workers/w1/pause")
-    assert response.status_code in (400, 404)
-    assert (await ada.post("/jobs/workers/w1/pause", headers={"Origin": "https://evil.example"})).status_code >= 400
+    await ada.get("/account")
+    for path in ("/jobs/worker/w1/pause", "/jobs/queues/purge", "/jobs/schedules/run"):
+        assert (await ada.post(path)).status_code == 400, path
+    elsewhere = {"Origin": "https://evil.example"}
+    for path in ("/jobs/worker/w1/pause", "/jobs/api/task/send-task/add", "/jobs/api/worker/shutdown/w1"):
+        assert (await ada.post(path, headers=elsewhere)).status_code == 403, path
+    assert (await ada.post("/jobs/api/worker/shutdown/w1")).status_code == 404, "there is no such worker"
+
+
+async def test_an_open_page_holds_no_connection_to_the_database(ada: Person, app: Quart) -> None:
+    """Who asks is looked up before the stream begins, and that is over by then."""
+    await promote(app)
+    async with ada.client.request("/jobs/live") as connection, asyncio.timeout(20):
+        await connection.send_complete()
+        assert b"event: hello" in await connection.receive()
+        async with app.app_context():
+            assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        await connection.disconnect()

@@ -332,6 +332,9 @@ def test_a_summary_is_short_and_keeps_secrets() -> None:
     assert len(text) <= 200
     assert "'password': '…'" in text
     assert "api_token=…" in summarize([], {"api_token": "t"})
+    nested = summarize([[{"password": "hunter2", "name": "ada"}]], {"user": {"login": {"secret": "hunter2"}}})
+    assert "hunter2" not in nested
+    assert "ada" in nested
     assert summarize(["\0\ud800"], {}).encode()
 
 

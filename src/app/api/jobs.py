@@ -54,7 +54,8 @@ async def read_job(identity: UUID) -> ResponseReturnValue:
     """
     user = await require_user()
     record = await tasks.runtime().record(identity)
-    if record is None or decode_envelope(record.payload).headers.get(_OWNER) != user.id:
+    # One that is not in the ledger has no payload: nobody has asked for it here.
+    if record is None or not record.payload or decode_envelope(record.payload).headers.get(_OWNER) != user.id:
         abort(404, "You have no job of this number.")
     return await _view(str(identity))  # type: ignore[return-value]
 

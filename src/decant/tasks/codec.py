@@ -184,7 +184,19 @@ def _made(kind: type[BaseException] | None, args: list[Any] | None, message: str
 # -- for people ----------------------------------------------------------------------------------------------------
 
 _SECRET: Final = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "credential")
-_short: Final = Repr()
+
+
+class _Short(Repr):
+    """``reprlib``'s, without what is named like a secret, however deep it is."""
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        """As ``Repr.repr_dict``."""
+        if any(isinstance(key, str) and is_secret(key) for key in x):
+            x = {key: "…" if isinstance(key, str) and is_secret(key) else item for key, item in x.items()}
+        return super().repr_dict(x, level)
+
+
+_short: Final = _Short()
 _short.maxstring = _short.maxother = 60
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 4
 _short.maxlevel = 3
@@ -208,8 +220,6 @@ def is_secret(name: str) -> bool:
 
 
 def _repr(value: Any) -> str:
-    if isinstance(value, dict) and any(isinstance(key, str) and is_secret(key) for key in value):
-        value = {key: "…" if isinstance(key, str) and is_secret(key) else item for key, item in value.items()}
     return _text(lambda: _short.repr(value), f"<{type(value).__name__}>")
 
 
