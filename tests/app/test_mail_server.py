@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from email.headerregistry import Address
 from email.message import EmailMessage
 
 import pytest
@@ -66,17 +67,31 @@ def test_what_is_no_url_of_a_server(url: str) -> None:
         (" Ada+links@Example.COM ", "Ada+links@example.com"),
         ("ada@bücher.example", "ada@xn--bcher-kva.example"),
         ("o'neil@sub.example.co", "o'neil@sub.example.co"),
+        ("ada@example.com.", "ada@example.com"),
+        ("ada@bücher.example。", "ada@xn--bcher-kva.example"),
     ],
 )
 def test_addresses(given: str, made: str) -> None:
-    """The domain in lower-case ASCII; the part before it is the mailbox's own business."""
+    """The domain in lower-case ASCII; the part before it is the mailbox's own business. A header takes all of it."""
     assert address(given) == made
+    assert str(Address(addr_spec=made)) == made
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        *("", "ada", "@example.com", "ada@", "ada@localhost", "ada@1.2.3.4", "a b@example.com", "ada@exa mple.com"),
+        *(
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@localhost",
+            "ada@localhost.",
+            "ada@1.2.3.4",
+            "ada@1.2.3.4.",
+            "a b@example.com",
+            "ada@exa mple.com",
+        ),
         *(".ada@example.com", "a..b@example.com", "ada@example..com", "ada@-x.com", "grüße@example.com"),
         *("ada@example.com\nBcc: eve@example.com", "ada@example.com,eve@example.com", "<ada@example.com>"),
         *("x" * 65 + "@example.com", "ada@" + "x" * 300 + ".com", "ada@" + ".".join(["x" * 60] * 5)),

@@ -15,7 +15,7 @@ _LOCAL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
 
 
 def address(value: str) -> str:
-    """The address with its domain in lower-case ASCII (IDNA).
+    """The address with its domain in lower-case ASCII (IDNA), without the dot that may end it.
 
     :raises ValueError: if it is none; the text is a sentence for whoever gave it.
     """
@@ -23,7 +23,7 @@ def address(value: str) -> str:
     if not at or not _LOCAL.fullmatch(local) or local.startswith(".") or local.endswith(".") or ".." in local:
         raise ValueError("This is not an e-mail address: ada@example.com")
     try:
-        host = idna.encode(domain, uts46=True, transitional=False).decode().lower()
+        host = idna.encode(domain, uts46=True, transitional=False).decode().lower().removesuffix(".")
     except (idna.IDNAError, UnicodeError):
         raise ValueError("The part of the address after the @ is not a domain.") from None
     if "." not in host or host.rpartition(".")[2].isdigit():
