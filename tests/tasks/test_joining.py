@@ -169,6 +169,33 @@ async def test_writes_are_joined(
     assert jobs.sent == [id_]
 
 
+@pytest.fixture
+def early(ledger_url: str, redis_url: str) -> quart.Quart:
+    """An application whose tasks come before its database."""
+    app = quart.Quart("early")
+    app.config |= {"SQLALCHEMY_DATABASE_URI": ledger_url, "REDIS_URL": redis_url}
+    return app
+
+
+async def test_it_does_not_matter_whether_the_tasks_or_the_database_came_first(
+    early: quart.Quart, db: SQLAlchemy, models: SimpleNamespace
+) -> None:
+    runtime = Runtime(early, Conf().for_app(early))
+    await asyncio.to_thread(db.init_app, early)
+    async with early.app_context():
+        await db.create_all()
+        await bulk(db.session, models.User)
+        assert runtime.session() is not None
+    await runtime.aclose()
+
+
+async def test_a_flush_that_has_nothing_to_write_is_no_write(jobs: Jobs, db: SQLAlchemy) -> None:
+    await db.session.flush()
+    await db.session.execute(sa.text("SELECT 1"))
+    await db.session.flush()
+    assert await jobs.committed(await jobs.delay())
+
+
 async def test_an_explicit_begin_is_joined(jobs: Jobs, db: SQLAlchemy) -> None:
     async with db.session.begin():
         id_ = await jobs.delay()

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import wraps
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -43,7 +42,6 @@ _READS: Final = re.compile(
 )
 _WRITES: Final = re.compile(r"\b(?:INSERT\s+INTO|UPDATE\s+[^,;)]+\s+SET|DELETE\s+FROM|MERGE\s+INTO)\b", re.I)
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_BULK: Final = ("bulk_save_objects", "bulk_insert_mappings", "bulk_update_mappings")
 
 
 class _Joined:
@@ -153,22 +151,10 @@ def watch(session_class: type[Session]) -> None:
     if any(issubclass(session_class, known) for known in _watched):
         return
     _watched.add(session_class)
-    event.listen(session_class, "after_flush", _flushed)
+    event.listen(session_class, "after_transaction_create", _created)
     event.listen(session_class, "do_orm_execute", _executes)
     event.listen(session_class, "after_commit", _committed)
     event.listen(session_class, "after_transaction_end", _ended)
-    for name in _BULK:  # these have no event
-        setattr(session_class, name, _noting(getattr(session_class, name)))
-
-
-def _noting(method: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(method)
-    def bulk(self: Session, /, *args: Any, **kwargs: Any) -> Any:
-        result = method(self, *args, **kwargs)
-        _wrote(self)
-        return result
-
-    return bulk
 
 
 def _wrote(session: Session) -> None:
@@ -177,8 +163,10 @@ def _wrote(session: Session) -> None:
         _of(session).written.add(transaction)
 
 
-def _flushed(session: Session, context: Any) -> None:
-    _wrote(session)
+def _created(session: Session, transaction: SessionTransaction) -> None:
+    """SQLAlchemy's own, within the user's, are of a flush that has something to write, and of ``bulk_…``."""
+    if transaction.origin is SessionTransactionOrigin.SUBTRANSACTION:
+        _wrote(session)
 
 
 def _executes(state: ORMExecuteState) -> Any:
