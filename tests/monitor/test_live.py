@@ -198,3 +198,24 @@ async def test_without_redis_that_is_said_and_it_goes_on_when_it_is_back(make_si
         await stream.next("workers")
         await event(valkey.url, "task-started", id="back", task="app.add")
         assert (await stream.next("jobs"))["events"][-1]["id"] == "back"
+
+
+async def test_without_redis_an_open_page_does_not_hold_up_the_end_either(
+    make_site: Any, valkey: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However long the reader would have waited before it asks again."""
+    monkeypatch.setattr(live, "_RETRY_S", (60.0, 60.0))
+    caplog.set_level("DEBUG", "decant.monitor")
+    config = {"REDIS_URL": valkey.url, "REDIS_DEADLINE_S": 0.5}
+    async with make_site(config) as site:
+        async with serve(site.app, graceful_timeout=30) as base, watching(base) as stream:
+            await until(lambda: reads_on(site))
+            await asyncio.to_thread(valkey.kill)
+            async with asyncio.timeout(20):
+                while "events cannot be read" not in caplog.text:
+                    await asyncio.sleep(0.02)
+            ended = time.monotonic()
+            waiting = asyncio.create_task(stream.peer.rest())
+            await asyncio.sleep(0)
+        assert time.monotonic() - ended < 10
+        await waiting

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ _WATCHERS: Final = 500
 _LISTED: Final = 50
 _READ: Final = 2000
 _BLOCK_MS: Final = 500
+_LOOK_S: Final = 0.5
 _PAUSE_S: Final = 0.2
 _BEAT_S: Final = 2.0
 _QUIET_S: Final = 15.0
@@ -143,17 +145,24 @@ class Hub:
                 if failures > 1:  # once may be a busy moment
                     self._send("away", {"message": "Redis does not answer"})
                 logger.debug("events cannot be read: %s", error)
-                await asyncio.sleep(pause_s)
+                await self._pause(pause_s)
                 pause_s = min(pause_s * 2, _RETRY_S[1])
                 continue
             except Exception:
                 logger.exception("the monitor's reader failed, and goes on")
-                await asyncio.sleep(_RETRY_S[1])
+                await self._pause(_RETRY_S[1])
                 continue
             if events:
                 self._deliver(events)
             if len(events) < _READ:  # or there are more already
                 await asyncio.sleep(_PAUSE_S)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, though not when the server stops."""
+        for _ in range(math.ceil(seconds / _LOOK_S)):
+            if self._ended():
+                return
+            await asyncio.sleep(_LOOK_S)
 
     def _ended(self) -> bool:
         if self._stopping():
