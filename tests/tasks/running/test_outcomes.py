@@ -12,11 +12,12 @@ from uuid import UUID, uuid4
 
 import arq
 import pytest
+from arq.connections import ArqRedis
 from sqlalchemy import text
 
 from decant import wait
 from decant.tasks import signals
-from decant.tasks.codec import decode
+from decant.tasks.codec import decode, decode_arq
 from decant.tasks.errors import (
     Ignore,
     InvalidTaskError,
@@ -431,6 +432,21 @@ async def test_a_rate_limit_puts_off_what_is_too_much_without_an_attempt(site: S
     site.running.rates.set(add.name, None)
     assert await site.run(second) is None
     assert await site.value(second) == 2
+
+
+async def test_a_rate_limit_costs_no_job_while_redis_is_away(site: Site) -> None:
+    @site.tasks.task(rate_limit="2/s", durable=False)
+    async def add(x: int) -> int:
+        return x
+
+    first, second = await add.delay(1), await add.delay(2)
+    assert await site.run(first) is None
+    nowhere: Any = ArqRedis.from_url("redis://127.0.0.1:1")
+    ctx = site.ctx() | {"redis": nowhere}
+    definition = decode_arq(await site.redis.get(f"arq:job:{second.id}"))
+    with pytest.raises(arq.Retry):
+        await run_job(site.tasks, site.app, ctx, *definition["a"])
+    await nowhere.aclose()
 
 
 async def started(site: Site, job: Any) -> asyncio.Task[Any]:

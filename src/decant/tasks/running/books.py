@@ -6,9 +6,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
+
+from redis.exceptions import RedisError
 
 from ...errors import Overloaded, Unavailable
 from ..dispatch import claimed_from
@@ -144,8 +147,9 @@ class Alone:
         await self.uncount(job.id)
 
     async def uncount(self, id_: UUID) -> None:
-        """Arq has counted a beginning that was none."""
-        await self.ctx["redis"].decr(f"arq:retry:{id_}")
+        """Arq has counted a beginning that was none. Where Redis is away, that stays; it must not cost the job."""
+        with suppress(RedisError, OSError):
+            await self.ctx["redis"].decr(f"arq:retry:{id_}")
 
     async def lapse(self, job: Claimed) -> None:
         """See :class:`Books`: arq counts by itself."""
