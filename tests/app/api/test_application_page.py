@@ -27,7 +27,7 @@ async def test_the_examples_call_what_there_is(description: Description) -> None
         path = re.search(r"\$SITE(/[^\s\"?]+)", command)
         assert path, command
         given = re.search(r"-X (\w+)", command)
-        method = given[1] if given else "POST" if "--json" in command else "GET"
+        method = given[1] if given else "POST" if re.search("--json|--data", command) else "GET"
         known = next(methods for pattern, methods in description.paths if pattern.fullmatch(path[1]))
         assert method.lower() in known, command
         called.add(known[method.lower()]["operationId"])

@@ -45,7 +45,7 @@ async def test_a_link_is_made_from_the_documentation(app: Quart, browser: Browse
         await page.fill("[name=username]", "ada")
         await page.fill("[name=password]", PASSWORD)
         await page.click("main button")
-        await expect(page.locator(".opblock")).to_have_count(10)
+        await expect(page.locator(".opblock")).to_have_count(15)
         operation = page.locator("#operations-links-create_link")
         await operation.locator(".opblock-summary-control").click()
         await operation.get_by_role("button", name="Try it out").click()
