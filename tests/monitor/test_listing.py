@@ -91,6 +91,24 @@ async def test_beyond_the_window_a_search_says_so_and_leads_on(jobs: Any, monkey
     assert sum(len(page.rows) for page in back) == 1
 
 
+@pytest.mark.parametrize(("window", "counts"), [(60, [17]), (30, [10, 7])])
+async def test_the_index_is_used_that_has_the_fewest_rows_of_them(
+    jobs: Any, monkeypatch: pytest.MonkeyPatch, window: int, counts: list[int]
+) -> None:
+    """A third of the jobs are the worker's and a tenth are in the queue, so the queue's rows reach back farther."""
+    monkeypatch.setattr(listing, "WINDOW", window)
+    wanted = JobFilter(worker="web1:1:ab", queue="slow")
+    pages = await _forth(jobs, wanted, 50)
+    assert [len(page.rows) for page in pages] == counts
+    assert [page.cut for page in pages] == [True] * (len(counts) - 1) + [False]
+    oldest = Cursor(datetime.now(UTC) - timedelta(days=1), uuid.UUID(int=0))
+    back = await find(jobs, wanted, after=oldest)
+    assert len(back.rows) == counts[0]
+    assert (back.newer is not None) is (len(counts) > 1)
+    found = await sort_newest(jobs, wanted, sort_by="name", descending=False, limit=50, offset=0)
+    assert len(found) == counts[0]
+
+
 async def test_a_full_page_is_not_cut(jobs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has its rows before the window ends; the next one begins after them."""
     monkeypatch.setattr(listing, "WINDOW", 100)

@@ -14,7 +14,7 @@ from ..tasks import codec, states
 from . import facts, pages_of_jobs
 from .api import parameter_of, told
 from .filters import JobFilter, read_time
-from .listing import COLUMNS, WINDOW, sort_newest
+from .listing import WINDOW, sort_newest
 from .problems import Problem
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = ["ROUTES"]
 
 _MOST: Final = 1000
 _SORTS: Final = ("name", "state", "received", "started")
-_FIELDS: Final = f"{COLUMNS}, priority, expires, parent, root, progress, result, error"
 
 
 # -- reading -------------------------------------------------------------------------------------------------------
@@ -81,8 +80,9 @@ def _epoch(when: datetime | None) -> float | None:
 
 def _row(row: Any) -> dict[str, Any]:
     """Flower's keys; what a job here does not have, as an exchange, is null."""
-    state, finished = row["state"], _epoch(row["finished"])
-    ran = row["started"] is not None and row["finished"] is not None
+    state, created = row["state"], row["created"].timestamp()
+    started, finished = _epoch(row["started"]), _epoch(row["finished"])
+    ran = started is not None and finished is not None
     return {
         "uuid": str(row["id"]),
         "name": row["task"],
@@ -90,9 +90,9 @@ def _row(row: Any) -> dict[str, Any]:
         "args": row["summary"],
         "kwargs": "",
         "worker": row["worker"],
-        "received": _epoch(row["created"]),
-        "sent": _epoch(row["created"]),
-        "started": _epoch(row["started"]),
+        "received": created,
+        "sent": created,
+        "started": started,
         "succeeded": finished if state == states.SUCCESS else None,
         "failed": finished if state == states.FAILURE else None,
         "revoked": finished if state == states.REVOKED else None,
@@ -102,7 +102,7 @@ def _row(row: Any) -> dict[str, Any]:
         "attempt": row["attempt"],
         "eta": row["eta"].isoformat() if row["eta"] else None,
         "runtime": (row["finished"] - row["started"]).total_seconds() if ran else None,
-        "timestamp": finished or _epoch(row["started"]) or _epoch(row["created"]),
+        "timestamp": finished or started or created,
         "routing_key": row["queue"],
         "exchange": None,
     }
@@ -147,7 +147,7 @@ async def task_info(monitor: Monitor, id: str) -> Any:  # noqa: A002
 
 def _plain(value: Any) -> Any:
     """A result as JSON; what JSON does not have, as its text."""
-    return json.loads(json.dumps(value, default=str, skipkeys=True))
+    return json.loads(json.dumps(value, default=str, skipkeys=True), parse_constant=str)
 
 
 async def task_result(monitor: Monitor, id: str) -> Any:  # noqa: A002

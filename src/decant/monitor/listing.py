@@ -1,8 +1,8 @@
 """Pages of jobs out of a million: by an index, or within a bounded number of the newest.
 
 The jobs are in the order ``created DESC, id DESC``, and a page begins after a row, not after a number of rows. One
-condition is looked up in the index that has it; the others are tried on at most :data:`WINDOW` rows that it finds, and
-where that is not all of them, the page says so and leads on.
+condition is looked up in the index that has it, of several the one whose rows reach back the farthest; the others are
+tried on at most :data:`WINDOW` rows that it finds, and where that is not all of them, the page says so and leads on.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ..tasks import states
 from . import searching
 from .filters import Cursor, JobFilter
 
-__all__ = ["COLUMNS", "WINDOW", "Page", "Statement", "find", "sort_newest", "statement"]
+__all__ = ["COLUMNS", "WINDOW", "Page", "Statement", "find", "sort_newest", "statements"]
 
-WINDOW: Final = 20_000
-"""How many rows a condition without an index is tried on, at most, for one page."""
+WINDOW: Final = 5_000
+"""How many rows a condition is tried on, at most, for one page: each may be in another block of the table."""
 COLUMNS: Final = (
     "id, task, queue, state, custom_state, summary, worker, attempt, retries, created, eta, started, finished"
 )
@@ -40,12 +40,15 @@ class Page:
 
 
 class Statement:
-    """A statement and its values: ``window`` selects by the index, ``rest`` is tried on each of its rows."""
+    """A statement and its values: ``window`` selects by the index, ``rest`` is tried on each of its rows.
 
-    def __init__(self, wanted: JobFilter, cursor: Cursor | None, *, newer: bool = False) -> None:
+    :param by: which of the conditions that have an index is looked up in it, of ``choices``.
+    """
+
+    def __init__(self, wanted: JobFilter, cursor: Cursor | None, *, newer: bool = False, by: int = 0) -> None:
         self.values: list[Any] = []
         self.order = "created ASC, id ASC" if newer else "created DESC, id DESC"
-        indexed, rest = self._sorted_out(wanted)
+        indexed, rest = self._sorted_out(wanted, by)
         if wanted.since is not None:
             indexed.append(f"created >= {self._value(wanted.since)}")
         if wanted.until is not None:
@@ -61,24 +64,28 @@ class Statement:
         cast = "::text" if isinstance(value, str) else "::uuid" if isinstance(value, UUID) else "::timestamptz"
         return f"${len(self.values)}{cast}"
 
-    def _sorted_out(self, wanted: JobFilter) -> tuple[list[str], list[str]]:
-        """The conditions that the index of one of them answers, and the others."""
-        found = []
-        if wanted.state:
-            # Not a parameter: a prepared statement would not know that the partial index has these rows. It is one of
-            # filters.STATES.
-            found.append((wanted.state != states.SUCCESS, f"state = '{wanted.state}'"))
-        found += [
-            (True, f"{name} = {self._value(value)}")
+    def _sorted_out(self, wanted: JobFilter, by: int) -> tuple[list[str], list[str]]:
+        """The condition that is looked up in its index, and the others."""
+        indexed = [
+            f"{name} = {self._value(value)}"
             for name, value in (("task", wanted.task), ("worker", wanted.worker), ("queue", wanted.queue))
             if value
         ]
-        first = next((index for index, (has_index, _) in enumerate(found) if has_index), None)
-        rest = [sql for index, (_, sql) in enumerate(found) if index != first]
-        indexed = [found[first][1]] if first is not None else []
+        rest = []
+        if wanted.state:
+            # Not a parameter: a prepared statement would not know that the partial index has these rows. It is one of
+            # filters.STATES.
+            state = f"state = '{wanted.state}'"
+            if wanted.state != states.SUCCESS:
+                indexed.insert(0, state)
+            else:
+                rest.append(state)
+        self.choices = len(indexed)
+        found = [indexed.pop(by)] if indexed else []
+        rest += indexed
         if wanted.text:
             rest.append(searching.condition(wanted.text, self._value))
-        return indexed, rest
+        return found, rest
 
     def window(self, columns: str, limit: int, offset: int = 0) -> str:
         """The rows that the index finds."""
@@ -103,9 +110,30 @@ class Statement:
         return self.window("created, id", 1, WINDOW - 1)
 
 
-def statement(wanted: JobFilter, cursor: Cursor | None = None, *, newer: bool = False) -> Statement:
-    """:raises SearchError: for a text that cannot be searched for."""
-    return Statement(wanted, cursor, newer=newer)
+def statements(wanted: JobFilter, cursor: Cursor | None = None, *, newer: bool = False) -> list[Statement]:
+    """The same question by each of the indexes that can answer it.
+
+    :raises SearchError: for a text that cannot be searched for.
+    """
+    first = Statement(wanted, cursor, newer=newer)
+    return [first, *(Statement(wanted, cursor, newer=newer, by=by) for by in range(1, first.choices))]
+
+
+async def _edge(connection: Any, query: Statement) -> Cursor | None:
+    # The last values are those of what is tried on each row: the window's statement does not know them.
+    row = await connection.fetchrow(*_with_known(query.edge(), query.values))
+    return Cursor(row["created"], row["id"]) if row is not None else None
+
+
+async def _best(connection: Any, queries: list[Statement], *, newer: bool = False) -> tuple[Statement, Cursor | None]:
+    """The one whose window has everything, or reaches the farthest; and where it ends."""
+    ends: list[tuple[Statement, Cursor]] = []
+    for query in queries:
+        edge = await _edge(connection, query)
+        if edge is None:
+            return query, None
+        ends.append((query, edge))
+    return (max if newer else min)(ends, key=lambda end: (end[1].created, end[1].id))
 
 
 async def find(
@@ -117,15 +145,14 @@ async def find(
     :raises SearchError: for a text that cannot be searched for.
     """
     newer = after is not None and before is None
-    query = statement(wanted, after if newer else before, newer=newer)
+    queries = statements(wanted, after if newer else before, newer=newer)
+    query, edge = await _best(connection, queries, newer=newer) if len(queries) > 1 else (queries[0], None)
     rows = list(await connection.fetch(query.select(size + 1), *query.values))
     more = Cursor(rows[size - 1]["created"], rows[size - 1]["id"]) if len(rows) > size else None
     cut = False
     if more is None and query.rest:
-        # The last values are those of what is tried on each row: the window's statement does not know them.
-        edge = await connection.fetchrow(*_with_known(query.edge(), query.values))
-        cut = edge is not None
-        more = Cursor(edge["created"], edge["id"]) if edge is not None else None
+        more = await _edge(connection, query) if len(queries) == 1 else edge
+        cut = more is not None
     rows = rows[:size]
     if newer:
         rows.reverse()
@@ -141,7 +168,8 @@ async def sort_newest(
     """As Flower's ``/api/tasks`` sorts: by ``name``, ``state``, ``started`` or ``received``; all but the last among the
     newest :data:`WINDOW`.
     """
-    query = statement(wanted)
+    queries = statements(wanted)
+    query, _ = await _best(connection, queries) if len(queries) > 1 else (queries[0], None)
     column = _SORTED[sort_by]
     order = None if column == "created" and descending else f"{column} {'DESC' if descending else 'ASC'} NULLS LAST"
     return list(await connection.fetch(query.select(limit, order=order, offset=offset), *query.values))
