@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from decant.monitor.api_tasks import _plain
 from decant.monitor.showing import masked, told
 from decant.tasks import codec
 
@@ -59,3 +60,9 @@ def test_secrets_are_not_shown_however_deep_they_are() -> None:
     assert masked(value) == nested(20, {"password": "…", "name": "ada"})
     assert "hunter2" not in str(masked(nested(60, {"password": "hunter2"})))
     assert masked(({"api_token": "a"}, [{"secret": "b"}])) == ({"api_token": "…"}, [{"secret": "…"}])
+
+
+def test_what_json_does_not_have_is_text_in_it() -> None:
+    """Also numbers that are none: browsers and most programs do not read them."""
+    value = {"when": datetime(2026, 1, 1, tzinfo=UTC), "numbers": [float("nan"), float("-inf"), 1.5], (1, 2): 3}
+    assert _plain(value) == {"when": "2026-01-01 00:00:00+00:00", "numbers": ["NaN", "-Infinity", 1.5]}
