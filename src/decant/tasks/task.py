@@ -69,6 +69,7 @@ class Task(metaclass=Declared):
             self.__wrapped__ = function
         bound = self.options.bind or function is None
         self.run = self._run_of(self.function, bound)  # type: ignore[method-assign]
+        self.__signature__ = inspect.signature(self.run)
         self.on_bound(app)
 
     def _run_of(self, function: Callable[..., Any], bound: bool) -> Callable[..., Any]:
@@ -112,10 +113,6 @@ class Task(metaclass=Declared):
         return _by_name, (self.name,)
 
     # -- arguments -------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def __signature__(self) -> inspect.Signature:
-        return inspect.signature(self.run)
 
     def check_arguments(self, args: Iterable[Any], kwargs: _Kwargs) -> None:
         """As Celery does before it sends.
