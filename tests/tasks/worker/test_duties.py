@@ -261,3 +261,26 @@ async def test_jobs_that_have_ended_are_not_claimed_again(redis: ArqRedis) -> No
     await claims.renew([claim], 1000)
     assert await redis.keys("*") == []
     await claims.aclose()
+
+
+async def test_a_loop_that_has_lost_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As happens where a library's ``wait_for`` drops one: the worker must end all the same."""
+    monkeypatch.setattr("decant.tasks.worker.loops._AGAIN_S", 0.01)
+    lost = 0
+
+    async def step() -> None:
+        nonlocal lost
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost += 1
+            if lost > 1:
+                raise
+
+    loops = Loops()
+    loops.every(0, step, "a step")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await loops.aclose()
+    assert lost == 2

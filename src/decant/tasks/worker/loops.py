@@ -15,6 +15,7 @@ __all__ = ["Loops"]
 
 _EXPECTED: Final = (*CONNECTION_ERRORS, Unavailable)
 _DEADLINE_S: Final = 30.0
+_AGAIN_S: Final = 5.0
 logger = logging.getLogger("decant.worker")
 
 
@@ -58,7 +59,8 @@ class Loops:
     async def aclose(self) -> None:
         """Cancel them, in the opposite order, and wait for their ends."""
         tasks, self._tasks = self._tasks, []
-        for task in reversed(tasks):
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        while tasks:  # one cancellation may be lost, by wait_for of Python 3.11 say: without another it would run on
+            for task in reversed(tasks):
+                task.cancel()
+            await asyncio.wait(tasks, timeout=_AGAIN_S)
+            tasks = [task for task in tasks if not task.done()]
