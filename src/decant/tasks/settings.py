@@ -21,6 +21,7 @@ __all__ = ["Conf", "from_app", "from_object"]
 
 _Explicit = dict[str, Any]
 _UNSET: Final = object()
+_MUTABLE: Final = (dict, list)
 
 
 class Conf(MutableMapping[str, Any]):
@@ -54,16 +55,14 @@ class Conf(MutableMapping[str, Any]):
             return value
         if key in DEFAULTS:
             default = DEFAULTS[key].default
-            return default.copy() if isinstance(default, dict | list) else default
+            return default.copy() if isinstance(default, _MUTABLE) else default
         raise KeyError(_unknown(key))
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(_unknown(name)) from None
+            raise AttributeError(name if name.startswith("__") else _unknown(name)) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter({**DEFAULTS, **self._app, **self._explicit})

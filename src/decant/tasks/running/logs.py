@@ -35,18 +35,21 @@ class JobLog:
 
     def say(self, level: int, text: str, *args: Any, exc: BaseException | None = None, **fields: Any) -> None:
         """Log a line about the job; with ``exc`` and its traceback."""
-        if logger.isEnabledFor(level):
-            more = f", request {self.job.request_id}" if self.job.request_id else ""
-            logger.log(
-                level,
-                f"task %s[%s] {text} (attempt %d{more.replace('%', '%%')})",
-                self.name,
-                self.job.id,
-                *args,
-                self.job.attempt,
-                exc_info=exc,
-                extra={**self.fields, **fields},
-            )
+        if not logger.isEnabledFor(level):
+            return
+        more = f", request {self.job.request_id}" if self.job.request_id else ""
+        record = logger.makeRecord(  # as logger.log does, without its look for the caller, which is always this
+            logger.name,
+            level,
+            __file__,
+            _LINE,
+            f"task %s[%s] {text} (attempt %d{more.replace('%', '%%')})",
+            (self.name, self.job.id, *args, self.job.attempt),
+            None if exc is None else (type(exc), exc, exc.__traceback__),
+            "say",
+            self.fields | fields,
+        )
+        logger.handle(record)
 
     def started(self, args: Any, kwargs: dict[str, Any], *, rerun: bool) -> None:
         """The line of its start."""
@@ -68,3 +71,6 @@ def bound(hook: LogContext | None, log: JobLog) -> AbstractContextManager[Any]:
     except Exception:
         logger.exception("log_context of the tasks failed")
         return _NOTHING
+
+
+_LINE: Final = JobLog.say.__code__.co_firstlineno

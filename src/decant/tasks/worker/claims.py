@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from redis.exceptions import RedisError
-
-from ..codec import encode
 
 __all__ = ["CONNECTION_ERRORS", "Claim", "Claims", "Ending"]
 
@@ -20,6 +19,7 @@ CONNECTION_ERRORS: Final = (RedisError, OSError, TimeoutError)
 _SOURCES: Final = [
     files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in ("claim", "finish", "renew")
 ]
+_pack: Final = msgspec.msgpack.Encoder().encode
 _RESULTS_AT: Final = 4
 _BATCH: Final = 500
 _FIRST_PAUSE_S: Final = 0.1
@@ -65,7 +65,7 @@ def _finishing(worker: str, wake: str, endings: list[Ending]) -> tuple[list[str]
         packed.append(ending.packed(numbers[ending.claim.queue], _RESULTS_AT + len(results)))
         if ending.result is not None:
             results.append(ending.result)
-    return [*numbers], [worker, wake, encode(packed), *results]
+    return [*numbers], [worker, wake, _pack(packed), *results]
 
 
 class Claims:
