@@ -97,3 +97,16 @@ async def test_bodies_of_any_kind_are_no_500(site: Any, kind: str) -> None:
     paths = ["/queues/purge", "/schedules/run", f"/api/task/revoke/{sample.SUCCEEDED}", "/api/task/rate-limit/app.add"]
     for data in (b"", b"\xff\x00", part, b"monitor_token=%ff&a=%00", b"[" * 5000):
         assert await refused(site, "POST", paths, data=data, headers={"Content-Type": kind}) == {}
+
+
+async def test_what_was_stored_and_cannot_be_read_says_so(site: Any, connection: Any) -> None:
+    """Another version may have written it."""
+    for state in ("SUCCESS", "FAILURE", "STARTED"):
+        id_ = await connection.fetchval(
+            "INSERT INTO decant_jobs (id, task, queue, payload, summary, state, attempt, worker, created, started,"
+            " result, error, progress) VALUES (gen_random_uuid(), 't', 'q', '\\xc1', '', $1, 1, 'w', now(), now(),"
+            " '\\xc1', '\\xc1', '\\xc1') RETURNING id",
+            state,
+        )
+        for path in (f"/task/{id_}", f"/api/task/info/{id_}", f"/api/task/result/{id_}"):
+            assert "cannot be read" in await site.text(path), path

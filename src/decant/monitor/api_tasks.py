@@ -128,8 +128,7 @@ async def task_info(monitor: Monitor, id: str) -> Any:  # noqa: A002
     if found is None:
         raise Problem(404, f"Unknown task '{id[:80]}'")
     row = found.row
-    error = codec.decode_error(row["error"]) if row["error"] is not None else None
-    result = _plain(codec.decode(row["result"])) if row["result"] is not None else None
+    error, result = pages_of_jobs.error_of(row["error"]), _decoded(row["result"])
     return jsonify(
         {
             **_row(row),
@@ -143,6 +142,16 @@ async def task_info(monitor: Monitor, id: str) -> Any:  # noqa: A002
             "children": [str(child["id"]) for child in found.children],
         }
     )
+
+
+def _decoded(data: bytes | None) -> Any:
+    """A result as JSON, or that it cannot be read: another version may have written it."""
+    if data is None:
+        return None
+    try:
+        return _plain(codec.decode(data))
+    except Exception as error:
+        return f"It cannot be read: {type(error).__name__}: {error}"
 
 
 def _plain(value: Any) -> Any:
@@ -169,11 +178,11 @@ async def _outcome(monitor: Monitor, result: Any) -> dict[str, Any]:
     if record is None:
         return answer
     answer["state"] = record.shown_state
-    if record.error is not None and record.state != states.SUCCESS:
-        error = codec.decode_error(record.error)
+    error = pages_of_jobs.error_of(record.error)
+    if error is not None and record.state != states.SUCCESS:
         answer.update(result=f"{error.type}({error.message!r})", traceback=error.traceback)
     elif record.result is not None:
-        answer["result"] = _plain(codec.decode(record.result))
+        answer["result"] = _decoded(record.result)
     return answer
 
 

@@ -21,7 +21,7 @@ from .store import Store, settled
 if TYPE_CHECKING:
     from .extension import Monitor
 
-__all__ = ["ROUTES", "Step", "known", "shown_state", "timeline"]
+__all__ = ["ROUTES", "Step", "error_of", "known", "shown_state", "timeline"]
 
 
 def shown_state(row: Any) -> str:
@@ -148,9 +148,9 @@ async def task(monitor: Monitor, id: UUID) -> Response:  # noqa: A002
         call=_call(found.row["payload"]),
         progress=_progress(found.row),
         result=told(found.row["result"]) if found.row["state"] == states.SUCCESS else "",
-        error=_error(found.row["error"]),
+        error=error_of(found.row["error"]),
         steps=timeline(found),
-        attempts=[(attempt, _message(attempt["error"]), _error(attempt["error"])) for attempt in found.attempts],
+        attempts=[(attempt, _message(attempt["error"]), error_of(attempt["error"])) for attempt in found.attempts],
         shown_state=shown_state,
         ended=found.row["state"] in states.READY_STATES,
         durable=store.runtime.ledger is not None and bool(found.row["payload"]),
@@ -209,7 +209,8 @@ def _progress(row: Any) -> _Progress | None:
     return _Progress(told(row["progress"]), None, None)
 
 
-def _error(data: bytes | None) -> codec.ErrorInfo | None:
+def error_of(data: bytes | None) -> codec.ErrorInfo | None:
+    """What was encoded; one that cannot be decoded says so."""
     if data is None:
         return None
     try:
