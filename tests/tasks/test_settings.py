@@ -171,3 +171,15 @@ def test_queues_are_names_with_weights() -> None:
     ):
         conf.task_queues = given
         assert conf.task_queues == expected
+
+
+def test_a_dictionary_may_be_filled_in_place() -> None:
+    conf = Conf()
+    assert conf.changes() == {}
+    conf.beat_schedule["nightly"] = {"task": "tidy", "schedule": 60}
+    assert conf.beat_schedule == {"nightly": {"task": "tidy", "schedule": 60}}
+    app = quart.Quart(__name__)
+    assert conf.for_app(app).beat_schedule == conf.beat_schedule
+    app.config["TASKS_BEAT_SCHEDULE"] = {"hourly": {"task": "tidy", "schedule": 3600}}
+    assert list(Conf().for_app(app).beat_schedule) == ["hourly"]
+    assert Conf().beat_schedule == {}

@@ -33,17 +33,21 @@ class Conf(MutableMapping[str, Any]):
 
     _explicit: _Explicit
     _app: Mapping[str, Any]
+    _filled: _Explicit
 
-    def __init__(self, explicit: _Explicit | None = None, app: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, explicit: _Explicit | None = None, app: Mapping[str, Any] | None = None, filled: _Explicit | None = None
+    ) -> None:
         object.__setattr__(self, "_explicit", {} if explicit is None else explicit)
         object.__setattr__(self, "_app", app or {})
+        object.__setattr__(self, "_filled", {} if filled is None else filled)
 
     def for_app(self, app: Any) -> Conf:
         """The same settings over those of an application.
 
         :raises ConfigError: if a value of the application's configuration is wrong.
         """
-        return Conf(self._explicit, from_app(app.config))
+        return Conf(self._explicit, from_app(app.config), self._filled)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -55,7 +59,9 @@ class Conf(MutableMapping[str, Any]):
             return value
         if key in DEFAULTS:
             default = DEFAULTS[key].default
-            return default.copy() if isinstance(default, _MUTABLE) else default
+            if isinstance(default, _MUTABLE):  # it may be filled in place: conf.beat_schedule["nightly"] = {…}
+                return self._filled.setdefault(key, default.copy())
+            return default
         raise KeyError(_unknown(key))
 
     def __getattr__(self, name: str) -> Any:
@@ -72,7 +78,8 @@ class Conf(MutableMapping[str, Any]):
 
     def changes(self) -> dict[str, Any]:
         """What differs from the defaults."""
-        return {**self._app, **self._explicit}
+        filled = {key: value for key, value in self._filled.items() if value != DEFAULTS[key].default}
+        return {**filled, **self._app, **self._explicit}
 
     def __repr__(self) -> str:
         return f"<Conf {', '.join(sorted(self.changes()))}>"  # no values: URLs have passwords
