@@ -52,6 +52,8 @@ async def served(app: Quart, paths: Description) -> AsyncIterator[tuple[str, See
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_no_request_is_answered_otherwise_than_described(
     ada: Caller, app: Quart, description: Description, tmp_path: Path
 ) -> None:
@@ -74,7 +76,7 @@ async def test_no_request_is_answered_otherwise_than_described(
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), 110)
+            output, _ = await asyncio.wait_for(process.communicate(), 280)
         finally:
             if process.returncode is None:
                 process.kill()
