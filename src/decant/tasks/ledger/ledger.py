@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy.engine import URL
 
 from ..job import Claimed, Group, Job, Outcome
-from . import claiming, finishing, inserting, reading, sweeping
+from . import claiming, finishing, inserting, reading, summing, sweeping
 from .batching import MAX_BATCH, Batcher
 from .claiming import Claim
 from .finishing import Finished
@@ -304,3 +304,10 @@ class Ledger:
         while await self.pool.run(partial(sweeping.prune_groups, older_than=older_than, batch=batch)) == batch:
             pass
         return total
+
+    async def sum_up(self, now: datetime, batch: int = 1000) -> None:
+        """Add up the figures of old minutes by longer times, and delete the oldest; a bit per transaction."""
+        while await self.pool.run(partial(summing.sum_up, now=now)):
+            pass
+        while await self.pool.run(partial(summing.drop_old, now=now, batch=batch)) == batch:
+            pass

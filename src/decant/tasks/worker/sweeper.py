@@ -60,6 +60,8 @@ class Sweeper:
             await self._runtime.dispatcher.publish(id_, {"state": FAILURE})
 
     async def prune(self) -> None:
-        """Delete what ended long ago."""
+        """Delete what ended long ago, and add up the charts' old figures."""
+        now = datetime.now(UTC)
         if self._expires_s:
-            await self._runtime.ledger.prune(datetime.now(UTC) - timedelta(seconds=self._expires_s), _BATCH)
+            await self._runtime.ledger.prune(now - timedelta(seconds=self._expires_s), _BATCH)
+        await self._runtime.ledger.sum_up(now, _BATCH)
