@@ -52,7 +52,6 @@ async def served(app: Quart, paths: Description) -> AsyncIterator[tuple[str, See
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_no_request_is_answered_otherwise_than_described(
     ada: Caller, app: Quart, description: Description, tmp_path: Path
