@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from decant.monitor.history import PERIODS, busiest_tasks, history
 from decant.tasks.ledger import Ledger, summing
+from decant.tasks.worker.sweeper import Sweeper
 
 NOW = datetime.now(UTC)
 ROWS = """
@@ -87,3 +89,9 @@ async def test_one_worker_at_a_time_adds_up(week: Ledger) -> None:
             assert await summing.sum_up(connection, NOW) is False
     async with week.connection() as connection:
         assert await summing.sum_up(connection, NOW) is True
+
+
+async def test_a_worker_does_so_also_where_ended_jobs_are_kept_for_ever(week: Ledger) -> None:
+    before = await count(week)
+    await Sweeper(SimpleNamespace(ledger=week), None, None, None).prune()
+    assert await count(week) < before / 10
