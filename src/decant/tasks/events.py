@@ -5,7 +5,7 @@
     {"type": "task-started", "time": 1795000000.123, "worker": "web1:4711:ab12", "id": "<uuid>", "task": "app.mail",
      "attempt": 1, "wait": 0.004}
 
-A task's events are ``task-sent task-started task-succeeded task-failed task-retried task-revoked``, a worker's
+A task's events are ``task-started task-succeeded task-failed task-retried task-revoked``, a worker's
 ``worker-online worker-heartbeat worker-offline``. ``task-started`` has ``id task attempt wait`` (seconds since it was
 due), what ends an attempt has ``id task attempt runtime`` (seconds) and, if it went wrong, ``exception`` (one line).
 """
@@ -28,6 +28,7 @@ __all__ = ["Recorder", "encode_event"]
 Event = dict[str, Any]
 
 _SOURCE: Final = files(__package__).joinpath("events.lua").read_text(encoding="utf-8")
+_NUMBERS: Final = frozenset({int, float})
 _BUFFER: Final = 10_000
 _STREAM: Final = 10_000
 _BATCH: Final = 500
@@ -47,7 +48,7 @@ def encode_event(event: Mapping[str, Any]) -> dict[str, str]:
         name: value
         if isinstance(value, str)
         else repr(value)
-        if type(value) in (int, float)
+        if type(value) in _NUMBERS
         else json.dumps(value, default=str)
         for name, value in event.items()
         if value is not None
