@@ -138,7 +138,7 @@ WRONG = [
     ("CACHE_THRESHOLD", "many", "whole number"),
     ("CACHE_HASH_METHOD", "md5", "a hash constructor, for example hashlib.sha256"),
     ("CACHE_FILE_HASH_METHOD", "md5", "a hash constructor"),
-    ("CACHE_SERIALIZER", object(), "dumps and loads"),
+    pytest.param("CACHE_SERIALIZER", object(), "dumps and loads", id="CACHE_SERIALIZER-object"),
     ("CACHE_OPTIONS", [1], "dictionary"),
     ("CACHE_ARGS", "x", "list"),
     ("CACHE_JITTER", 2, "from 0 to 0.9"),
