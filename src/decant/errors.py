@@ -19,6 +19,7 @@
     ├── TasksError                    of decant.tasks, under Celery's names
     │   ├── TaskPredicate             what a task raises to say how it ends
     │   │   ├── Ignore
+    │   │   │   └── Replaced          the job goes on as another one
     │   │   ├── Reject
     │   │   └── Retry
     │   ├── TaskError                 what is wrong with a task or a job
@@ -36,6 +37,8 @@
     │   │   ├── TimeLimitExceeded
     │   │   ├── TimeoutError          a job has not ended in time
     │   │   └── WorkerLostError       a job's worker died with it
+    │   │       ├── ProcessDied       the process of a process=True job did
+    │   │       └── TooMuchMemory     its process was over the memory ceiling
     │   ├── BackendError              what is known of a job cannot be read or written
     │   │   ├── BackendGetMetaError
     │   │   └── BackendStoreError

@@ -84,7 +84,7 @@ def test_a_wrong_call_with_click_8_1() -> None:
         ("nowhere:Settings", "TARGET 'nowhere:Settings': there is no module 'nowhere'"),
         ("toyjobs.sub:Settings", "there is no module 'toyjobs.sub'"),
         ("toyjobs:Nothing", "toyjobs has no 'Nothing'"),
-        ("toyjobs:hello", "is no class (nor dict) of arq settings"),
+        ("toyjobs:hello", "has no tasks to run: it is neither arq settings nor"),
         ("toyjobs", "TARGET = 'toyjobs' is not valid"),
         ("toyjobs:Worker Settings", "is not valid"),
         ("toyjobs:Empty", "arq does not accept the settings: at least one function"),
@@ -142,7 +142,7 @@ def test_up_needs_an_app_and_worker_a_worker(
     assert "has no app" in output
     status, output = call(capsys, "worker")
     assert (status, output.count("\n")) == (1, 1)
-    assert "has no worker" in output
+    assert "has neither worker nor app" in output
 
 
 def test_a_factory_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

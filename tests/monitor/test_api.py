@@ -79,7 +79,8 @@ async def test_tasks_with_a_parameter_that_is_wrong(site: Any, query: str) -> No
 @pytest.mark.parity("flower", "GET /api/task/types")
 async def test_one_task_and_the_types(site: Any) -> None:
     await site.fill()
-    assert (await get(site, "/task/types"))["task-types"] == [
+    known = (await get(site, "/task/types"))["task-types"]  # tasks that other modules share are there too
+    assert [name for name in known if name.startswith("app.")] == [
         "app.add", "app.clicks.drain", "app.fail", "app.hang", "app.links.import_csv", "app.mail.log", "app.mail.send",
         "app.pages.preview",
     ]  # fmt: skip
