@@ -99,9 +99,9 @@ class Stopper:
             self._soft_due = True
             self._task.cancel()
 
-    def run(self, steps: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    async def run(self, steps: Coroutine[Any, Any, T]) -> T:
         """Await it in the task's outermost place, outside of its bridge, where each cancellation comes by."""
-        return _translated(self, steps)
+        return await _translated(self, steps)  # which is no coroutine that a task takes, from Python 3.12 on
 
     async def limited(
         self, awaitable: Awaitable[T], soften: Callable[[], None] | None = None, *, timed: bool = True
