@@ -75,7 +75,7 @@ async def test_errors_come_with_their_traceback_and_the_process_stays(pool_of: P
     assert "process_jobs.py" in str(caught.value.__cause__)
     with pytest.raises(TaskError, match="Odd: 1 and 2"):
         await run(pool, "fail_oddly")
-    with pytest.raises(TaskError, match="pickle"):
+    with pytest.raises(TaskError, match="cannot be sent from its process"):
         await run(pool, "unpicklable")
     with pytest.raises(InvalidTaskError, match=r"nowhere is not to be found .* top of a module"):
         await run(pool, "nowhere")
