@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
 import threading
 import traceback
 from collections.abc import Callable
 from inspect import isawaitable
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from .. import bridge
+from ..processes import end_with_parent
 
 __all__ = ["called", "main"]
 
@@ -22,7 +21,7 @@ __all__ = ["called", "main"]
 def main(pipe: Connection) -> None:
     """Take each pickled function without arguments, say so, and answer with ``(value, error, traceback)``, pickled."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the parent, which then ends this
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     while True:
         try:
             work = pipe.recv_bytes()
@@ -30,13 +29,6 @@ def main(pipe: Connection) -> None:
         except (EOFError, OSError):
             return
         pipe.send_bytes(_answer(work))
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def called(function: Callable[[], Any]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
 from typing import Any
 
+from .. import processes
 from ..errors import DecantError
 from . import child
 from .futures import logger
@@ -22,9 +22,7 @@ from .pool import Job
 
 __all__ = ["ProcessRunner", "WorkerDied", "run_chunk"]
 
-_JOIN_S = 5.0
 _REPLACED = "the idle worker process %s %s: it is replaced"
-_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 Message = tuple[Job, Callable[[], None]] | None
 
 
@@ -115,7 +113,7 @@ class _Worker:
             return self._pipe
         if self._process is not None:
             logger.warning(_REPLACED, self._process.pid, self._end())
-        context: Any = multiprocessing.get_context(_METHOD)
+        context: Any = multiprocessing.get_context(processes.START_METHOD)
         pipe: Connection
         pipe, other = context.Pipe()
         self._process = context.Process(target=child.main, args=(other,), name=f"decant-executor-{self.number}")
@@ -134,18 +132,7 @@ class _Worker:
         """End the process; how it ended, in words."""
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
-        if pipe is not None:
-            pipe.close()
-        if process is None:
-            return ""
-        process.join(_JOIN_S)  # without a pipe it ends
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-        code = process.exitcode
-        if code >= 0:
-            return f"ended with status {code}"
-        return f"was killed by {signal.Signals(-code).name}"
+        return processes.end(process, pipe)
 
     def kill(self) -> None:
         with suppress(AttributeError, ValueError):  # it has none, or has ended

@@ -19,8 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import isawaitable
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -28,6 +27,7 @@ from werkzeug.local import LocalProxy
 
 from ... import bridge
 from ...faces import twin_of
+from ...processes import end_with_parent
 from .. import signals
 from ..errors import InvalidTaskError, SoftTimeLimitExceeded, TaskError
 from ..extension import Tasks
@@ -180,20 +180,13 @@ def _owner() -> Tasks:
         return Tasks(set_as_current=False)
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
 def main(pipe: Connection, modules: Iterable[str] = ()) -> None:
     """Serve; ``modules`` are imported first, so that they can connect to ``worker_process_init``."""
     child = _Child(pipe)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the parent, which then ends this
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so is a supervisor's SIGTERM to the whole group
     signal.signal(signal.SIGUSR1, child.soften)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     for module in modules:
         try:
             importlib.import_module(module)

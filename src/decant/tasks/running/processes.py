@@ -19,23 +19,22 @@ from typing import Any, Final
 
 import psutil
 
+from ... import processes
 from ..errors import RemoteTraceback, WorkerLostError
 from . import child
 from .child import Call
 
 __all__ = ["Call", "ProcessDied", "ProcessJob", "ProcessPool", "TooMuchMemory"]
 
-_JOIN_S: Final = 5.0
 _WATCH_S: Final = 1.0
-_METHOD: Final = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 logger = logging.getLogger("decant.tasks")
 
 
 def _context() -> Any:
     """How processes are started: forked from a server that has imported what all of them need, which takes a second."""
-    context: Any = multiprocessing.get_context(_METHOD)
+    context: Any = multiprocessing.get_context(processes.START_METHOD)
     server: Any = forkserver._forkserver
-    if _METHOD == "forkserver" and server._preload_modules == ["__main__"]:  # else somebody has chosen
+    if processes.START_METHOD == "forkserver" and server._preload_modules == ["__main__"]:  # else somebody has chosen
         context.set_forkserver_preload(["__main__", child.__name__])
     return context
 
@@ -205,16 +204,7 @@ class _Worker:
         """End the process; how it ended, in words."""
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
-        if pipe is not None:
-            pipe.close()
-        if process is None:
-            return ""
-        process.join(_JOIN_S)  # without a pipe it ends
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-        code = process.exitcode
-        return f"ended with status {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
+        return processes.end(process, pipe)
 
 
 class ProcessPool:
