@@ -157,10 +157,10 @@ async def test_a_process_that_grew_too_large_is_replaced_after_its_job(pool_of: 
     pool = pool_of()
     first = await run(pool, "pid")
     rss_kib = int(await asyncio.to_thread(lambda: psutil.Process(first).memory_info().rss)) // 1024
-    pool.max_memory_kib = rss_kib + 100_000
+    pool.max_memory_kib = rss_kib + 20_000
     assert await run(pool, "eat", 1, 0) == 1 << 20
     assert await run(pool, "pid") == first
-    await run(pool, "keep", 200)
+    await run(pool, "keep", 40)
     assert await run(pool, "pid") != first
 
 
