@@ -163,7 +163,7 @@ async def test_a_job_emits_within_its_application_s_context(start: Start, redis_
 
 
 async def test_flask_views_emit(start: Start, redis_url: str, channel: str) -> None:
-    """Through the face, in Flask's threads, to the same clients; handlers belong to Quart."""
+    """Through the face, in Flask's threads, to the same clients."""
     web = await start(redis_url)
     socketio = face(SocketIO)()
     app = await in_a_thread(lambda: flask.Flask("legacy"))
@@ -178,11 +178,6 @@ async def test_flask_views_emit(start: Start, redis_url: str, channel: str) -> N
 
     assert (await in_a_thread(lambda: app.test_client().get("/"))).text == "emitted"
     assert await web.received(1) == ["from Flask"]
-
-    late = face(SocketIO)()
-    late.on("x")(lambda: None)
-    with pytest.raises(RuntimeError, match="Quart"):
-        late.init_app(app)
 
 
 async def test_flask_socketio_s_messages_are_understood(start: Start, redis_url: str, channel: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..faces import face as _face
+
 try:
     from socketio.exceptions import ConnectionRefusedError  # noqa: A004
 
@@ -9,8 +11,9 @@ try:
     from .client import SocketIOTestClient
     from .extension import CallTimeout, SocketIO
     from .functions import call, close_room, disconnect, emit, join_room, leave_room, rooms, send
-    from .namespace import Namespace
+    from .namespace import Namespace, SyncNamespace
     from .options import Options
+    from .serving import beside
 except ModuleNotFoundError as error:
     from ..errors import missing_extra
 
@@ -26,6 +29,8 @@ __all__ = [
     "Options",
     "SocketIO",
     "SocketIOTestClient",
+    "SyncNamespace",
+    "beside",
     "call",
     "close_room",
     "disconnect",
@@ -35,3 +40,6 @@ __all__ = [
     "rooms",
     "send",
 ]
+
+for _kind in (SocketIOTestClient, BackgroundTask):  # what `test_client` and `start_background_task` give on a face
+    _face(_kind)

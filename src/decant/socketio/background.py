@@ -7,9 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
 
-from quart import Quart
-
 from ..bridge import bridged, can_wait, current_threads, detached, flow, wait
+from ..context import on_quart
+from .flask_handlers import run_in_app_context
 
 __all__ = ["BackgroundTask", "BackgroundTasks"]
 
@@ -60,7 +60,7 @@ def _report(task: asyncio.Task[Any]) -> None:
 class BackgroundTasks:
     """The tasks of one application."""
 
-    def __init__(self, app: Quart) -> None:
+    def __init__(self, app: Any) -> None:
         self.app = app
         self._running: set[asyncio.Task[Any]] = set()
         self._waiting: list[BackgroundTask] = []
@@ -72,6 +72,8 @@ class BackgroundTasks:
         """
 
         async def work() -> Any:
+            if not on_quart(self.app):
+                return await run_in_app_context(self.app, target, *args, **kwargs)
             threads = getattr(self.app, "threads", None)
             if threads is not None:
                 current_threads.set(threads)

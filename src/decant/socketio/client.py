@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import flask
+import flask.testing
 from engineio.async_drivers.asgi import translate_request
 from engineio.async_socket import AsyncSocket
-from quart import Quart
 from socketio import packet
+from werkzeug.test import EnvironBuilder
 
 from .server import FAILURES
 from .serving import Serving
@@ -43,7 +45,7 @@ class SocketIOTestClient:
     :ivar acks: the last answer that was not taken by ``emit``: ``{"args": […], "namespace": …}``.
     """
 
-    def __init__(self, app: Quart, serving: Serving, flask_test_client: Any = None) -> None:
+    def __init__(self, app: Any, serving: Serving, flask_test_client: Any = None) -> None:
         self.app, self.flask_test_client = app, flask_test_client
         self.eio_sid = uuid.uuid4().hex
         self.connected: dict[str, bool] = {}
@@ -173,11 +175,19 @@ class SocketIOTestClient:
         names = {name.lower() for name, _ in pairs}
         if "host" not in names:
             pairs.append(("host", "localhost"))
-        jar = getattr(self.flask_test_client, "cookie_jar", None)
-        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar or ())
+        cookies = self._cookies()
         if cookies and "cookie" not in names:
             pairs.append(("cookie", cookies))
         return [(name.lower().encode(), value.encode()) for name, value in pairs]
+
+    def _cookies(self) -> str:
+        """Those of the application's test client, as a header."""
+        client = self.flask_test_client
+        if isinstance(client, flask.testing.FlaskClient):
+            environ: dict[str, Any] = EnvironBuilder().get_environ()
+            client._add_cookies_to_wsgi(environ)  # as Flask's own test client does
+            return str(environ.get("HTTP_COOKIE", ""))
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in getattr(client, "cookie_jar", None) or ())
 
     async def _deliver(self, kind: int, data: Any, namespace: str, number: int | None = None) -> None:
         """Hand a packet to the server, as it would have arrived, and wait for the handlers that it starts.

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 import socketio
-from quart import Quart
 
 from ..context import current_app, current_request, has_app, has_request, on_quart
-from ..errors import ConfigError
 from ..faces import faced, io_method
+from . import flask_handlers
 from .background import BackgroundTask
 from .client import SocketIOTestClient
 from .handlers import Call, Handlers, run
 from .namespace import Namespace
 from .options import Options, options_from
 from .server import NOT_HANDLED, Server
-from .serving import Serving, make_manager
+from .serving import SERVING, Serving, make_manager
 
 __all__ = ["CallTimeout", "SocketIO"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NAME: Final = "socketio"
-_EMIT_ONLY: Final = "this SocketIO has no Quart application that serves clients: it can emit, send and close rooms"
+_EMIT_ONLY: Final = "this SocketIO has no application that serves clients: it can emit, send and close rooms"
+logger = logging.getLogger("decant.socketio")
 
 
 class CallTimeout(socketio.exceptions.TimeoutError, builtins.TimeoutError):  # type: ignore[misc]
@@ -35,7 +36,7 @@ class CallTimeout(socketio.exceptions.TimeoutError, builtins.TimeoutError):  # t
 
 
 class SocketIO:
-    """Socket.IO for Quart applications, with Flask-SocketIO 5.7's interface: what talks to clients is awaited.
+    """Socket.IO with Flask-SocketIO 5.7's interface, for Quart; what talks to clients is awaited. Its face is Flask's.
 
     Handlers are ``async`` or not (then they run in threads) and have the handshake's ``request``, ``session``, a new
     ``g``, and ``current_app``; ``request.sid``, ``request.namespace`` and ``request.event`` say whose event it is.
@@ -52,40 +53,29 @@ class SocketIO:
         self.server_options: dict[str, Any] = options
         self._handlers = Handlers()
         self._made: WeakKeyDictionary[Any, ref[Serving]] = WeakKeyDictionary()  # which the application keeps
-        self._writers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._writer: Any = None
         if app is not None or options.get("message_queue"):
             self.init_app(app)
 
     def init_app(self, app: Any, **options: Any) -> None:
-        """Set up a Quart application; a Flask application, or ``None``, only emits, over the message queue.
+        """Set up an application; ``None`` only emits, over the message queue.
 
-        :raises ConfigError: if a value is wrong, or a Flask application has no message queue.
+        A Flask application's clients are served where :func:`decant.flask.asgi` serves it; elsewhere, under
+        Gunicorn or in a worker, it emits to them over the message queue.
+
+        :raises ConfigError: if a value is wrong.
         :raises TypeError: for an unknown option.
-        :raises RuntimeError: if a Flask application is to have handlers.
         """
         self.server_options.update(options)
         if app is None:
             self._writer = make_manager(None, options_from({}, self.server_options), write_only=True)
             return
-        made = options_from(app.config, self.server_options)
-        if on_quart(app):
-            serving = Serving(app, made, partial(self._dispatch, app))
-            serving.server.handlers = self._handlers.events
-            serving.server.namespace_handlers = self._handlers.namespaces
-            self._made[app] = ref(serving)
-            app.extensions[_NAME] = self
-            return
-        if self._handlers.events or self._handlers.namespaces:
-            raise RuntimeError(
-                "a Flask application cannot serve clients on an event loop: register handlers on Quart's"
-            )
-        if not made.message_queue and "client_manager" not in made.engine:
-            raise ConfigError(
-                "SOCKETIO_MESSAGE_QUEUE", "", "a Flask application emits over Redis; set it, or REDIS_URL"
-            )
-        self._writers[app] = make_manager(app, made, write_only=True)
-        app.extensions[_NAME] = faced(self)
+        serving = Serving(app, options_from(app.config, self.server_options), partial(self._dispatch, app))
+        serving.server.handlers = self._handlers.events
+        serving.server.namespace_handlers = self._handlers.namespaces
+        self._made[app] = ref(serving)
+        app.extensions[SERVING] = serving
+        app.extensions[_NAME] = self if on_quart(app) else faced(self)
 
     # -- who serves --------------------------------------------------------------------------------------------
 
@@ -104,7 +94,7 @@ class SocketIO:
     def _served(self) -> Serving:
         serving = self._of_app()
         if serving is None:
-            raise RuntimeError(_EMIT_ONLY if self._writer or len(self._writers) else self._unknown())
+            raise RuntimeError(_EMIT_ONLY if self._writer else self._unknown())
         return serving
 
     def _unknown(self) -> str:
@@ -112,16 +102,17 @@ class SocketIO:
             return "this SocketIO has several applications: use it within `async with app.app_context():`"
         return "this SocketIO has no application: call init_app(app), or give it a message_queue"
 
-    def _manager(self) -> Any:
+    async def _managed(self, call: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+        """Have the manager do something, where the clients are served."""
         serving = self._of_app()
-        if serving is not None:
-            return serving.manager
-        if has_app() and current_app() in self._writers:
-            return self._writers[current_app()]
-        writer = self._writer or (next(iter(self._writers.values())) if len(self._writers) == 1 else None)
-        if writer is None:
-            raise RuntimeError(self._unknown())
-        return writer
+        if serving is None:
+            if self._writer is None:
+                raise RuntimeError(self._unknown())
+            await call(self._writer)
+            return
+        if not serving.reaches_clients:
+            logger.warning("Emitted to nobody: this process serves no clients, and there is no SOCKETIO_MESSAGE_QUEUE")
+        await serving.on_its_loop(call(serving.manager))
 
     @property
     def server(self) -> Server:
@@ -209,7 +200,7 @@ class SocketIO:
 
     # -- handling ----------------------------------------------------------------------------------------------
 
-    async def _dispatch(self, app: Quart, server: Server, event: str, namespace: str, *args: Any) -> Any:
+    async def _dispatch(self, app: Any, server: Server, event: str, namespace: str, *args: Any) -> Any:
         """Find the handler of an event and run it; ``args`` are the sid, for ``connect`` the environ, and the rest."""
         sid, *rest = args
         if event == "connect":
@@ -240,7 +231,7 @@ class SocketIO:
 
     async def _run(
         self,
-        app: Quart,
+        app: Any,
         server: Server,
         function: Any,
         name: str | None,
@@ -253,7 +244,10 @@ class SocketIO:
         if not environ:  # it is gone
             return NOT_HANDLED
         call = Call(app, environ, function, name, namespace, sid, args, errors)
-        return await run(call, self._serving[app].options.manage_session)
+        serving = self._serving[app]
+        if on_quart(app):
+            return await run(call, serving.options.manage_session)
+        return await flask_handlers.run(call, serving)
 
     # -- emitting ----------------------------------------------------------------------------------------------
 
@@ -279,9 +273,8 @@ class SocketIO:
         if options:
             raise TypeError(f"emit() has no option {', '.join(sorted(options))}")
         data = args[0] if len(args) == 1 else args or None
-        await self._manager().emit(
-            *(event, data, namespace), room=to, skip_sid=skip_sid, callback=callback, ignore_queue=ignore_queue
-        )
+        options = {"room": to, "skip_sid": skip_sid, "callback": callback, "ignore_queue": ignore_queue}
+        await self._managed(lambda manager: manager.emit(event, data, namespace, **options))
 
     def _callback(self, function: Callable[..., Any] | None) -> Any:
         """The callback, run in a task of its own: the client's next events, and other processes', do not wait for it.
@@ -332,7 +325,8 @@ class SocketIO:
         room = options.pop("room", None)
         options["to"] = options.get("to") or room
         try:
-            return await self._served().server.call(event, data, **options)
+            serving = self._served()
+            return await serving.on_its_loop(serving.server.call(event, data, **options))
         except socketio.exceptions.TimeoutError:
             text = f"{options['to']!r} did not answer {event!r} within {options.get('timeout', 60)} s"
             raise CallTimeout(text) from None
@@ -340,7 +334,7 @@ class SocketIO:
     @io_method
     async def close_room(self, room: Any, namespace: str | None = None) -> None:
         """Let all clients leave a room."""
-        await self._manager().close_room(room, namespace or "/")
+        await self._managed(lambda manager: manager.close_room(room, namespace or "/"))
 
     # -- tasks, serving, tests ---------------------------------------------------------------------------------
 
@@ -356,13 +350,16 @@ class SocketIO:
         """Sleep."""
         await asyncio.sleep(seconds)
 
-    def run(self, app: Quart, host: str | None = None, port: int | None = None, **options: Any) -> None:
+    def run(self, app: Any, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve the application with Hypercorn, for development.
 
         :param options: ``debug``, ``use_reloader`` (by default ``debug``), and those of ``Quart.run``;
             ``log_output``, ``reloader_options``, ``extra_files`` and ``allow_unsafe_werkzeug`` are accepted and mean
             nothing here. Unlike Flask-SocketIO's it does not refuse to run without a terminal.
+        :raises RuntimeError: for a Flask application, which `decant serve` serves.
         """
+        if not on_quart(app):
+            raise RuntimeError("a Flask application is served by the command: decant serve --faces MODULE:APP")
         if port is None:
             _, _, named = (app.config["SERVER_NAME"] or "").rpartition(":")
             port = int(named) if named.isdigit() else 5000
@@ -374,7 +371,7 @@ class SocketIO:
     @io_method
     async def test_client(
         self,
-        app: Quart,
+        app: Any,
         namespace: str | None = None,
         query_string: str | None = None,
         headers: Any = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..context import current_app, current_request, has_request
+from ..faces import twin_of
 
 if TYPE_CHECKING:
     from .extension import SocketIO
@@ -23,7 +24,7 @@ def _event(name: str) -> tuple[Any, SocketIO]:
             f"{name}() was called outside a Socket.IO handler: in a view, a task or a job call the method of the same"
             " name of your SocketIO object"
         )
-    return request, current_app().extensions["socketio"]
+    return request, twin_of(current_app().extensions["socketio"])
 
 
 def _options(name: str, options: dict[str, Any]) -> tuple[SocketIO, dict[str, Any]]:

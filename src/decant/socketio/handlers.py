@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,9 +16,10 @@ from ..context import current_session
 from .server import NOT_HANDLED, report
 from .sessions import HELD, ManagedSession, holds_sessions
 
-__all__ = ["Call", "Handlers", "arguments_for", "run"]
+__all__ = ["SAVED_SESSION", "Call", "Handlers", "arguments_for", "run", "settle"]
 
-_SESSION: Final = "saved_session"
+SAVED_SESSION: Final = "saved_session"
+"""In a client's environ: its session, Flask-SocketIO's name for it."""
 _LIFECYCLE: Final = ("connect", "disconnect")
 Function = Callable[..., Any]
 
@@ -55,7 +56,7 @@ class Call:
     :ivar on_error: who hear what it raises, and each of them what the one before has raised.
     """
 
-    app: Quart
+    app: Any
     environ: dict[str, Any]
     function: Function
     name: str | None
@@ -84,8 +85,16 @@ async def run(call: Call, manage_session: bool) -> Any:
     threads = getattr(call.app, "threads", None)
     if threads is not None:
         current_threads.set(threads)
+    return await settle(call, bridged(_in_context(call, manage_session)))
+
+
+async def settle(call: Call, work: Awaitable[Any]) -> Any:
+    """Await a handler; report what it raises.
+
+    :raises ConnectionRefusedError: python-socketio's, to refuse a connection.
+    """
     try:
-        return await bridged(_in_context(call, manage_session))
+        return await work
     except ConnectionRefusedError as error:
         raise Refused(*error.args) from error
     except Refused:
@@ -99,11 +108,11 @@ async def _in_context(call: Call, manage_session: bool) -> Any:
     environ = call.environ
     if manage_session:
         holds_sessions(call.app)
-        if _SESSION not in environ:
+        if SAVED_SESSION not in environ:
             async with call.app.request_context(_request(call, None)):
                 # another of the client's events may have opened it meanwhile
-                environ.setdefault(_SESSION, ManagedSession(current_session()))
-    request = _request(call, environ[_SESSION] if manage_session else None)
+                environ.setdefault(SAVED_SESSION, ManagedSession(current_session()))
+    request = _request(call, environ[SAVED_SESSION] if manage_session else None)
     request.sid, request.namespace = call.sid, call.namespace
     request.event = {"message": call.name, "args": call.args}
     async with call.app.request_context(request):
@@ -161,7 +170,7 @@ def _request(call: Call, session: Any) -> Any:
         headers,
         root,
         scope.get("http_version", "1.1"),
-        scope,  # type: ignore[arg-type]
+        scope,
         send_push_promise=_no_push,
     )
     request.body.set_complete()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import socketio
 
+from ..faces import faced, twin_of
+from ..faces.values import as_plain, result
+
 if TYPE_CHECKING:
     from .extension import SocketIO
 
-__all__ = ["Namespace"]
+__all__ = ["Namespace", "SyncNamespace"]
 
 
 class Namespace(socketio.AsyncNamespace):  # type: ignore[misc]
@@ -39,7 +43,7 @@ class Namespace(socketio.AsyncNamespace):  # type: ignore[misc]
     def _extension(self) -> SocketIO:
         if self.socketio is None:
             raise RuntimeError(f"{self!r} is not registered: call socketio.on_namespace() with it")
-        return self.socketio
+        return twin_of(self.socketio)  # type: ignore[no-any-return]
 
     async def emit(
         self,
@@ -83,3 +87,31 @@ class Namespace(socketio.AsyncNamespace):  # type: ignore[misc]
     async def close_room(self, room: Any, namespace: str | None = None) -> None:
         """As ``SocketIO.close_room``, in this namespace."""
         await self._extension().close_room(room, namespace=namespace or self.namespace)
+
+
+class SyncNamespace(Namespace):
+    """:class:`Namespace` for Flask applications: its methods return values. What handlers are is the same.
+
+    A face of :class:`Namespace` would not do: users derive their own from it.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, faced(value) if name == "socketio" and value is not None else value)
+
+
+def _waiting(name: str) -> Any:
+    original = getattr(Namespace, name)
+
+    @wraps(original)
+    def method(self: SyncNamespace, *args: Any, **kwargs: Any) -> Any:
+        return result(original(self, *args, **kwargs))
+
+    as_plain(method)
+    return method
+
+
+for _name in (
+    *("emit", "send", "call", "enter_room", "leave_room", "close_room"),
+    *("disconnect", "get_session", "save_session", "session"),
+):
+    setattr(SyncNamespace, _name, _waiting(_name))

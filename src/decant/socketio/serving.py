@@ -6,14 +6,15 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar
 from weakref import ref
 
-from quart import Quart
 from socketio.packet import Packet
 
+from ..bridge import Threads
+from ..context import on_quart
 from ..errors import Unavailable
 from ..ops.registry import gauge, readiness
 from ..redis import client
@@ -24,9 +25,12 @@ from .options import Options
 from .outbox import Outbox
 from .server import Server
 
-__all__ = ["Serving", "make_manager"]
+__all__ = ["SERVING", "Serving", "beside", "make_manager"]
 
+T = TypeVar("T")
 logger = logging.getLogger("decant.socketio")
+SERVING: Final = "decant.socketio"
+"""Where an application keeps its :class:`Serving`, in its ``extensions``."""
 _FLUSH_S: Final = 1.0
 _CLIENTS: Final = gauge("decant_socketio_clients", "Clients that are connected to this process", ["app"])
 
@@ -52,10 +56,29 @@ def make_manager(app: Any, options: Options, *, write_only: bool) -> Any:
     return RedisManager(outbox.redis, outbox, heartbeat_s=options.heartbeat_s, write_only=write_only)
 
 
+def beside(
+    app: Any, asgi_app: Any, *, views: Literal["threads", "loop"] = "threads", threads: Threads | None = None
+) -> Serving | None:
+    """Serve a Flask application's clients beside it: ``middleware``, with ``start()`` and ``close()`` for its life.
+
+    ``None`` if the application has no Socket.IO of ours.
+
+    :param asgi_app: what is given everything that is not Socket.IO's.
+    :param views: where handlers run.
+    :param threads: in which threads.
+    """
+    serving = app.extensions.get(SERVING)
+    if not isinstance(serving, Serving):
+        return None
+    serving.views, serving.threads = views, threads
+    serving.beside(asgi_app)
+    return serving
+
+
 class _AppJson:
     """A ``json`` module that is the application's provider, whatever context is active."""
 
-    def __init__(self, app: Quart) -> None:
+    def __init__(self, app: Any) -> None:
         self.app = app
 
     def dumps(self, value: Any, **options: Any) -> str:
@@ -65,7 +88,7 @@ class _AppJson:
         return self.app.json.loads(text, **options)
 
 
-def _engine_options(app: Quart, options: Options) -> dict[str, Any]:
+def _engine_options(app: Any, options: Options) -> dict[str, Any]:
     given = {name: value for name, value in options.engine.items() if name not in ("client_manager", "json")}
     if given.get("cors_allowed_origins") is None:
         given["cors_allowed_origins"] = same_origin
@@ -78,18 +101,29 @@ def _engine_options(app: Quart, options: Options) -> dict[str, Any]:
 
 
 class Serving:
-    """What an application's ``SocketIO`` is made of at run time."""
+    """What an application's ``SocketIO`` is made of at run time.
 
-    def __init__(self, app: Quart, options: Options, dispatch: Callable[..., Awaitable[Any]]) -> None:
+    :ivar middleware: of a Quart application, around its ``asgi_app``; of a Flask application what :meth:`beside` made.
+    :ivar views: where a Flask application's synchronous handlers run.
+    :ivar threads: the pool for those in threads; ``None`` is the current one.
+    """
+
+    middleware: Middleware | None = None
+    views: Literal["threads", "loop"] = "threads"
+    threads: Threads | None = None
+
+    def __init__(self, app: Any, options: Options, dispatch: Callable[..., Awaitable[Any]]) -> None:
         self.options = options
-        app.before_serving(self.start)
-        app.after_serving(self.close)  # before the Redis client's, which is made below
+        served = on_quart(app)
+        if served:
+            app.before_serving(self.start)
+            app.after_serving(self.close)  # before the Redis client's, which is made below
         self.manager = make_manager(app, options, write_only=False)
         engine = _engine_options(app, options)
         self.server = Server(options, dispatch, client_manager=self.manager, async_mode="asgi", **engine)
         self.tasks = BackgroundTasks(app)
-        self.middleware = Middleware(self.server, app.asgi_app, options.path)
-        app.asgi_app = self.middleware  # type: ignore[method-assign,assignment]
+        if served:
+            app.asgi_app = self.beside(app.asgi_app)
         server = ref(self.server)
         _CLIENTS.set_function(lambda: found.clients if (found := server()) is not None else 0, app=app.name)
         if isinstance(self.manager, RedisManager):
@@ -97,6 +131,23 @@ class Serving:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._previous: dict[int, Any] = {}
         self._closing: asyncio.Task[None] | None = None
+
+    def beside(self, asgi_app: Any) -> Middleware:
+        """An ASGI application that serves the clients, and gives everything else to ``asgi_app``."""
+        self.middleware = Middleware(self.server, asgi_app, self.options.path)
+        return self.middleware
+
+    @property
+    def reaches_clients(self) -> bool:
+        """Whether what is emitted can arrive: this process serves, or others hear of it."""
+        return self._loop is not None or self.server.clients > 0 or isinstance(self.manager, RedisManager)
+
+    async def on_its_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work`` where the clients are served: a thread that no request sent has another loop."""
+        loop = self._loop
+        if loop is None or loop is asyncio.get_running_loop():
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
     async def _check(self) -> None:
         if self._loop is None:

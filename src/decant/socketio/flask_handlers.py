@@ -1,0 +1,131 @@
+"""Handlers of a Flask application: synchronous, each in a request context of the client's handshake."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from inspect import isawaitable
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+import flask
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from ..bridge import Threads, bridged, current_threads, in_thread, wait
+from .handlers import SAVED_SESSION, Call, arguments_for, settle
+from .sessions import HELD, ManagedSession, holds_sessions_sync
+
+if TYPE_CHECKING:
+    from .serving import Serving
+
+__all__ = ["run", "run_in_app_context"]
+
+BLOCKING: Final = "__decant_blocking__"
+"""On a function that :func:`decant.flask.blocking` has marked."""
+_MAX_TASKS: Final = 64
+_tasks: Final = Threads(_MAX_TASKS, grace_s=1.0)
+"""Background tasks may go on for ever, so they do not take the threads that requests need."""
+
+
+async def run(call: Call, serving: Serving) -> Any:
+    """Run a handler in a thread, or on the loop in the bridge; return its value, ``NOT_HANDLED`` if it failed.
+
+    :raises ConnectionRefusedError: python-socketio's, to refuse a connection.
+    """
+    if serving.threads is not None:
+        current_threads.set(serving.threads)
+    work = partial(_in_context, call, serving.options.manage_session)
+    if serving.views == "loop" and not getattr(call.function, BLOCKING, False):
+        return await settle(call, bridged(_call(work)))
+    return await settle(call, in_thread(work))
+
+
+async def run_in_app_context(app: flask.Flask, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run a background task in the application's context, in a thread of its own."""
+
+    def work() -> Any:
+        with app.app_context():
+            return _result(target(*args, **kwargs))
+
+    return await _tasks.run(work)
+
+
+async def _call(work: Callable[[], Any]) -> Any:
+    return work()
+
+
+def _result(value: Any) -> Any:
+    """What an ``async`` handler returns is awaited on the loop."""
+    return wait(value) if isawaitable(value) else value
+
+
+def _in_context(call: Call, manage_session: bool) -> Any:
+    app, environ = call.app, _wsgi(call.environ)
+    if manage_session:
+        holds_sessions_sync(app)
+        if SAVED_SESSION not in call.environ:
+            with app.request_context(environ):
+                # another of the client's events may have opened it meanwhile
+                call.environ.setdefault(SAVED_SESSION, ManagedSession(flask.session))
+        environ[HELD] = call.environ[SAVED_SESSION]
+    with app.request_context(environ):
+        request: Any = flask.request
+        request.sid, request.namespace = call.sid, call.namespace
+        request.event = {"message": call.name, "args": call.args}
+        result = _answer(call)
+        if not manage_session:
+            _save(app)
+    return result
+
+
+def _answer(call: Call) -> Any:
+    error: Exception
+    try:
+        return _result(call.function(*arguments_for(call.function, call.name, call.args)))
+    except (ConnectionRefusedError, Refused):
+        raise
+    except Exception as raised:
+        error = raised
+    for on_error in filter(None, call.on_error):
+        try:
+            return _result(on_error(error))
+        except (ConnectionRefusedError, Refused):
+            raise
+        except Exception as raised:
+            error = raised
+    raise error
+
+
+def _save(app: flask.Flask) -> None:
+    """As Flask-SocketIO: server-side sessions are stored; a cookie cannot reach the client from here."""
+    session: Any = flask.session._get_current_object()  # type: ignore[attr-defined]
+    if getattr(session, "modified", True) and not app.session_interface.is_null_session(session):
+        app.session_interface.save_session(app, session, app.response_class())
+
+
+def _wsgi(environ: dict[str, Any]) -> dict[str, Any]:
+    """The handshake as Werkzeug reads one: python-engineio's has a path that is decoded, and no addresses."""
+    scope = environ["asgi.scope"]
+    server, client = scope.get("server") or ("localhost", 80), scope.get("client") or ("", 0)
+    secure = scope.get("scheme") in ("https", "wss")
+    root = scope.get("root_path", "")
+    return {
+        **{name: value for name, value in environ.items() if not name.startswith("asgi.")},
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": root.encode().decode("latin1"),
+        "PATH_INFO": scope["path"].removeprefix(root).encode().decode("latin1"),
+        "QUERY_STRING": scope.get("query_string", b"").decode("latin1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1] or ""),
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
+        "wsgi.url_scheme": "https" if secure else "http",
+        "wsgi.input": BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.version": (1, 0),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
