@@ -106,7 +106,11 @@ def _set_asyncpg_defaults(options: Options, arguments: dict[str, Any], pgbouncer
     if pgbouncer:  # in its transaction mode, a statement may meet another server connection than its preparation
         arguments.setdefault("statement_cache_size", 0)
         arguments.setdefault("prepared_statement_cache_size", 0)
-        arguments.setdefault("prepared_statement_name_func", lambda: f"__decant_{uuid.uuid4().hex}__")
+        arguments.setdefault("prepared_statement_name_func", _statement_name)
+
+
+def _statement_name() -> str:
+    return f"__decant_{uuid.uuid4().hex}__"
 
 
 def make_engine(options: Options) -> AsyncEngine:
@@ -138,6 +142,10 @@ class Engines:
         finalize(self, _let_go, self._keepers)
         self._memory = {key: f"decant-{uuid.uuid4().hex}" for key in options}
         self._spare: dict[str | None, AsyncEngine] | None = self._make_all()
+
+    def is_like(self, other: Engines) -> bool:
+        """Whether both are made of the same options."""
+        return self.options == other.options and self._listen is other._listen
 
     def here(self) -> dict[str | None, AsyncEngine]:
         """Those of the running loop, or of the one that this thread works for."""

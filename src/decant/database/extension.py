@@ -128,6 +128,17 @@ class SQLAlchemy:
         """What the engines of an application are made of, by bind key."""
         return self._engines[app].options
 
+    def share_engines(self, app: Any, other: SQLAlchemy, other_app: Any) -> bool:
+        """Let ``app`` use the engines of ``other_app``, which was given to ``other``: one pool for both.
+
+        :return: whether they are made of the same options; if not, nothing is changed.
+        """
+        engines = other._engines[other_app]
+        if type(self).make_engine is not type(other).make_engine or not engines.is_like(self._engines[app]):
+            return False
+        self._engines[app] = engines
+        return True
+
     def make_engine(self, bind_key: str | None, options: dict[str, Any]) -> AsyncEngine:
         """Make one engine; override it for engines that options do not describe."""
         return make_engine(options)
