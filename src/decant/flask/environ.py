@@ -1,0 +1,124 @@
+"""The WSGI environ of a request that came over ASGI, as Gunicorn and Werkzeug would make it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, MutableMapping
+from importlib.metadata import version
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from .files import FileWrapper
+
+__all__ = ["EXTRA", "SOFTWARE", "environ_of"]
+
+Scope = MutableMapping[str, Any]
+EXTRA: Final = "decant.environ"
+"""The key in an ASGI scope of what is added to the environ: from a test client, or middleware that knows a user."""
+SOFTWARE: Final = f"decant/{version('quart-decant')}"
+_SCHEMES: Final = {"ws": "http", "wss": "https"}
+_OWN: Final = {"CONTENT_TYPE", "CONTENT_LENGTH"}
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+
+
+def environ_of(scope: Scope, stream: Any, *, multiprocess: bool = False) -> dict[str, Any]:
+    """The environ of PEP 3333 for an ASGI scope, ``http`` or ``websocket``.
+
+    As Gunicorn's: ``PATH_INFO`` is what the percent-encoding stands for, one character a byte; headers that are
+    repeated are joined by a comma, and those with an underscore in their name dropped, since they could pose as
+    another. What differs: several ``Cookie`` headers, as HTTP/2 sends them, are joined by a semicolon. The scope
+    itself is ``asgi.scope``.
+
+    :param stream: the ``wsgi.input``.
+    """
+    scheme = scope.get("scheme", "http")
+    target, raw_path = _target(scope)
+    query = scope.get("query_string", b"").decode("latin-1")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.get("method", "GET"),
+        "QUERY_STRING": query,
+        "RAW_URI": target,
+        "REQUEST_URI": target,
+        "SERVER_PROTOCOL": _protocol(scope.get("http_version", "1.1")),
+        "SERVER_SOFTWARE": SOFTWARE,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": _SCHEMES.get(scheme, scheme),
+        "wsgi.input": stream,
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        "asgi.scope": scope,
+    }
+    _add_headers(environ, scope.get("headers", ()))
+    _add_path(environ, raw_path, scope)
+    _add_addresses(environ, scope)
+    environ.update(scope.get(EXTRA, ()))
+    return environ
+
+
+def _protocol(http_version: str) -> str:
+    return f"HTTP/{http_version}" if "." in http_version else f"HTTP/{http_version}.0"
+
+
+def _target(scope: Scope) -> tuple[str, bytes]:
+    """The request target as it was sent, and the bytes of its path without an authority."""
+    raw = scope.get("raw_path") or b""
+    query = scope.get("query_string") or b""
+    path: bytes = raw
+    if raw[:1] not in (b"/", b"*", b""):  # the absolute form: http://host/path
+        _, _, rest = raw.partition(b"://")
+        _, slash, path = rest.partition(b"/")
+        path = slash + path or b"/"
+    target = raw.partition(b"?")[0] + (b"?" + query if query else b"")
+    return target.decode("latin-1"), path.partition(b"?")[0].partition(b"#")[0]
+
+
+def _add_headers(environ: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> None:
+    for name, value in headers:
+        if b"_" in name:
+            continue
+        key = name.decode("latin-1").upper().replace("-", "_")
+        text = value.decode("latin-1")
+        if key in _OWN:
+            environ[key] = text
+            continue
+        key = f"HTTP_{key}"
+        if key in environ:
+            joint = "; " if key == "HTTP_COOKIE" else ","
+            text = f"{environ[key]}{joint}{text}"
+        environ[key] = text
+
+
+def _add_path(environ: dict[str, Any], raw_path: bytes, scope: Scope) -> None:
+    """``SCRIPT_NAME`` and ``PATH_INFO``: latin-1 text of the bytes that the client meant."""
+    path = _bytes_of_path(raw_path, scope["path"]).decode("latin-1")
+    root = scope.get("root_path", "").rstrip("/").encode("utf-8", "surrogateescape").decode("latin-1")
+    if root and (path == root or path.startswith(f"{root}/")):
+        path = path[len(root) :]
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = root, path
+
+
+def _bytes_of_path(raw_path: bytes, path: str) -> bytes:
+    """From ``raw_path``, whose bytes need not be UTF-8; from ``path``, where middleware has changed that."""
+    if raw_path:
+        found = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
+        if found.decode("utf-8", "replace") == path or "://" in path[:9] or "#" in path:
+            return found
+    return path.encode("utf-8", "surrogateescape")
+
+
+def _add_addresses(environ: dict[str, Any], scope: Scope) -> None:
+    client, server = scope.get("client"), scope.get("server")
+    environ["REMOTE_ADDR"] = client[0] if client else ""
+    if client:
+        environ["REMOTE_PORT"] = str(client[1])
+    name, port = (server[0], server[1]) if server else ("", None)
+    if port is None:  # a Unix socket
+        host, _, number = environ.get("HTTP_HOST", "").rpartition(":")
+        if not number.isdecimal():
+            host, number = environ.get("HTTP_HOST", ""), _DEFAULT_PORTS.get(environ["wsgi.url_scheme"], "")
+        name, port = host, number
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = name, str(port)

@@ -1,0 +1,95 @@
+"""From the server's start to its stop: what begins before the first request and ends after the last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from ..bridge import bridged, refuse_eager_tasks
+
+if TYPE_CHECKING:
+    from .shim import Asgi
+
+__all__ = ["Lifespan"]
+
+logger = logging.getLogger("decant.flask")
+Serve = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Lifespan:
+    """The life of one :class:`~decant.flask.shim.Asgi`; it can be started again after it has ended."""
+
+    def __init__(self, asgi: Asgi) -> None:
+        self.asgi = asgi
+        self.serves = False
+        self._socketio: Any = None
+
+    def beside(self, serve: Serve) -> Serve:
+        """``serve``; behind ``decant.socketio``, if the application has it."""
+        module = sys.modules.get("decant.socketio")
+        if module is not None:
+            self._socketio = module.beside(self.asgi.app, serve, views=self.asgi.views, threads=self.asgi.threads)
+        return serve if self._socketio is None else self._socketio.middleware  # type: ignore[no-any-return]
+
+    async def run(self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], send: Any) -> None:
+        """The ASGI lifespan protocol."""
+        while True:
+            message = await receive()
+            starting = message["type"] == "lifespan.startup"
+            stage = "startup" if starting else "shutdown"
+            try:
+                await (self.start() if starting else self.stop())
+            except Exception as error:
+                logger.exception("The %s of %s failed", stage, self.asgi.app.name)
+                await send({"type": f"lifespan.{stage}.failed", "message": str(error)})
+                return
+            await send({"type": f"lifespan.{stage}.complete"})
+            if not starting:
+                return
+
+    async def start(self) -> None:
+        """Begin to serve.
+
+        :raises RuntimeError: if the loop starts tasks eagerly.
+        :raises ConfigError: if ``DECANT_BLOCKING_VIEWS`` names what is not there.
+        """
+        refuse_eager_tasks(asyncio.get_running_loop())
+        self.asgi.views_.check()
+        self.asgi.connections.begin(self.asgi.limits.grace_s)
+        self.serves = True
+        if self.asgi.watchdog is not None:
+            self.asgi.watchdog.start()
+        if self._socketio is not None:
+            await self._socketio.start()
+
+    async def stop(self) -> None:
+        """Let requests end, at most ``grace_s``; then end them, and close what belongs to this loop."""
+        if self._socketio is not None:
+            await self._socketio.close()
+        await self.asgi.connections.stop()
+        self.serves = False
+        await bridged(_dispose(self.asgi.app))
+        if self.asgi.watchdog is not None:
+            self.asgi.watchdog.stop()
+        self.asgi.threads.close()
+        self.asgi.sockets.threads.close()
+
+
+async def _dispose(app: Any) -> None:
+    """Close the connections of Flask-SQLAlchemy's engines on async drivers: they cannot outlive their loop."""
+    db = app.extensions.get("sqlalchemy")
+    if db is None or not hasattr(db, "engines"):
+        return
+    try:
+        with app.app_context():
+            engines = list(db.engines.values())
+    except Exception:
+        logger.exception("The engines of %s could not be listed, so none is disposed", app.name)
+        return
+    for engine in engines:
+        engine = getattr(engine, "sync_engine", engine)
+        if engine.dialect.is_async:
+            engine.dispose()

@@ -1,0 +1,148 @@
+"""From the application to the client: messages that a thread, or a greenlet on the loop, gives to be sent."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from ..bridge import wait
+
+__all__ = ["Sending"]
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+_BOUND: Final = 64 * 1024
+
+
+class Sending:
+    """Sends one response's messages in order, and slows the application down to the client's pace.
+
+    On the loop each message is waited for. From a thread, up to 64 KiB are on their way before it waits: a hop from
+    thread to loop and back for each small piece would cost more than the piece.
+
+    :param on_begin: called before the head is sent.
+    :param before_end: awaited before the last message, which may end the connection.
+    :param timeout_s: how long a client may take nothing; then it is as good as gone.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        on_begin: Callable[[], None],
+        before_end: Callable[[], Awaitable[None]],
+        timeout_s: float,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.complete = self.gone = False
+        self.error: BaseException | None = None
+        self._send, self._timeout_s = send, timeout_s
+        self._on_begin, self._before_end = on_begin, before_end
+        self._messages: deque[Message] = deque()
+        self._held = 0
+        self._lock = threading.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._awake = False
+        self._room = asyncio.Event()
+
+    def put(self, message: Message) -> None:
+        """In the application: send it, now or soon.
+
+        :raises ConnectionAbortedError: if the client has gone.
+        """
+        if asyncio._get_running_loop() is not None:
+            wait(self.give(message))
+            return
+        if self.gone:
+            wait(_nothing())  # raises CancelledError in a request that is cancelled
+            raise ConnectionAbortedError("the client has gone")
+        with self._lock:
+            self._messages.append(message)
+            self._held += len(message.get("body", b""))
+            asleep, self._awake = not self._awake, True
+        if asleep:
+            self.loop.call_soon_threadsafe(self._begin)
+        if self._held >= _BOUND:
+            wait(self._until_room())
+
+    async def give(self, message: Message) -> None:
+        """On the loop: send it now."""
+        if self.gone:
+            raise ConnectionAbortedError("the client has gone")
+        if message["type"] == "http.response.start":
+            self._on_begin()
+        elif not message["more_body"]:
+            await self._before_end()
+            self.complete = True
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._send(message)
+        except Exception as error:
+            self.gone, self.error = True, error
+            raise ConnectionAbortedError("the client takes nothing more") from error
+
+    async def _until_room(self) -> None:
+        while self._held >= _BOUND and not self.gone:
+            self._room.clear()
+            await self._room.wait()
+
+    def _begin(self) -> None:
+        self._task = self.loop.create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        try:
+            while (message := self._next()) is not None:
+                await self.give(message)
+                self._held_less(len(message.get("body", b"")))
+        except ConnectionAbortedError:
+            self.stop()
+        finally:
+            self._room.set()
+
+    def _next(self) -> Message | None:
+        """The next message; several pieces of body that wait as one."""
+        with self._lock:
+            if not self._messages:
+                self._awake = False
+                return None
+            message = self._messages.popleft()
+            if message["type"] != "http.response.body" or not self._messages:
+                return message
+            parts = [message, *self._messages]
+            self._messages.clear()
+        body = b"".join(part["body"] for part in parts)
+        return {"type": "http.response.body", "body": body, "more_body": parts[-1]["more_body"]}
+
+    def _held_less(self, size: int) -> None:
+        with self._lock:
+            self._held -= size
+        self._room.set()
+
+    def stop(self) -> None:
+        """The client has gone: nothing more is sent, and whoever sends is told."""
+        self.gone = True
+        with self._lock:
+            self._messages.clear()
+            self._held = 0
+        self._room.set()
+
+    async def ended(self) -> None:
+        """Wait until everything that was put has been sent, or the client has gone."""
+        while self._awake and not self.gone:
+            if self._task is None or self._task.done():
+                await asyncio.sleep(0)  # a thread has just asked for it
+            else:
+                await asyncio.wait([self._task])
+
+    def cancel(self) -> None:
+        """Stop, also in the middle of a message that the client does not take."""
+        self.stop()
+        if self._task is not None:
+            self._task.cancel()
+
+
+async def _nothing() -> None:
+    return None
