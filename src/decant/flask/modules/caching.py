@@ -1,0 +1,179 @@
+"""``flask_caching``: Flask-Caching's names over :mod:`decant.cache`, and its way to store values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+from ... import cache
+from ...cache import backends, jinja2ext, signals, utils
+from ...faces import face
+from .table import Module, names
+
+__all__ = ["MODULES", "BaseCache", "Cache"]
+
+
+class Cache(cache.Cache):
+    """:class:`decant.cache.Cache` that stores values as Flask-Caching does: pickled, unless ``CACHE_SERIALIZER`` says
+    otherwise.
+
+    So processes that still run Flask-Caching share them. It warns that reading a pickle runs code of whoever can write
+    to the store.
+    """
+
+    def init_app(self, app: Any, config: dict[str, Any] | None = None) -> None:
+        """As :meth:`decant.cache.Cache.init_app`."""
+        if config is not None and not isinstance(config, dict):
+            return super().init_app(app, config)  # which says that it must be one
+        said = {**app.config, **(self.config or {}), **(config or {})}
+        own: dict[str, Any] = {"CACHE_TYPE": _kind(said.get("CACHE_TYPE", "NullCache"))}
+        if said.get("CACHE_SERIALIZER") is None and own["CACHE_TYPE"] not in ("NullCache", "null"):
+            own["CACHE_SERIALIZER"] = "pickle"
+        return super().init_app(app, {**(config or {}), **own})
+
+
+class BaseCache:
+    """What an application derives a store of its own from, as from Flask-Caching's: its methods are plain functions,
+    and are called in threads. ``CACHE_TYPE`` names the class, or a factory.
+    """
+
+    def __init__(self, default_timeout: int = 300) -> None:
+        self.default_timeout = default_timeout
+        self.ignore_errors = False
+
+    @classmethod
+    def factory(cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Make it for an application; ``kwargs`` has ``default_timeout`` and ``CACHE_OPTIONS``."""
+        return cls()
+
+    def get(self, key: str) -> Any:
+        """The value, or ``None``."""
+        return None
+
+    def delete(self, key: str) -> bool:
+        """Whether there was one."""
+        return True
+
+    def get_many(self, *keys: str) -> list[Any]:
+        """Their values, in this order."""
+        return [self.get(key) for key in keys]
+
+    def get_dict(self, *keys: str) -> dict[str, Any]:
+        """Their values, by key."""
+        return dict(zip(keys, self.get_many(*keys), strict=True))
+
+    def set(self, key: str, value: Any, timeout: int | None = None) -> bool | None:
+        """Store a value, for ``timeout`` seconds."""
+        return True
+
+    def add(self, key: str, value: Any, timeout: int | None = None) -> bool:
+        """Store a value if there is none."""
+        return True
+
+    def set_many(self, mapping: Mapping[str, Any], timeout: int | None = None) -> list[Any]:
+        """Store several; the keys that were stored."""
+        return [key for key, value in mapping.items() if self.set(key, value, timeout)]
+
+    def delete_many(self, *keys: str) -> list[Any]:
+        """Delete several; the keys that are gone."""
+        return [key for key in keys if self.delete(key)]
+
+    def has(self, key: str) -> bool:
+        """Whether there is a value."""
+        raise NotImplementedError(f"{type(self)} doesn't have an efficient implementation of `has`")
+
+    def clear(self) -> bool:
+        """Delete everything."""
+        return True
+
+    def inc(self, key: str, delta: int = 1) -> int | None:
+        """Count up; not atomic."""
+        value = (self.get(key) or 0) + delta
+        return value if self.set(key, value) else None
+
+    def dec(self, key: str, delta: int = 1) -> int | None:
+        """Count down; not atomic."""
+        return self.inc(key, -delta)
+
+    def unlink(self, *keys: str) -> list[Any]:
+        """:meth:`delete_many`."""
+        return self.delete_many(*keys)
+
+
+def _kind(kind: Any) -> Any:
+    """``CACHE_TYPE`` in the words of :mod:`decant.cache`."""
+    if isinstance(kind, str) and "." in kind:
+        module, _, name = kind.rpartition(".")
+        if module.partition(".")[0] == "flask_caching":
+            return name
+        try:
+            kind = getattr(import_module(module), name)
+        except (ImportError, AttributeError):
+            return kind  # decant.cache says what is wrong with it
+    if isinstance(kind, type) and issubclass(kind, BaseCache):
+        factory: Callable[..., Any] = kind.factory
+        return factory
+    return getattr(kind, "_twin_class", kind)
+
+
+_STORES: Final = {name: face(getattr(backends, name)) for name in backends.__all__ if name != "BaseCache"}
+_NO_STORE: Final = {
+    "SASLMemcachedCache": "MemcachedCache is without SASL; use RedisCache, or a cache of your own as CACHE_TYPE",
+    "SpreadSASLMemcachedCache": "MemcachedCache is without SASL; use RedisCache",
+}
+_CONTRIB: Final = {
+    "googlecloudstoragecache": "use RedisCache, or a cache of your own as CACHE_TYPE",
+    "uwsgicache": "use RedisCache, or a cache of your own as CACHE_TYPE",
+    "GoogleCloudStorageCache": "use RedisCache, or a cache of your own as CACHE_TYPE",
+    "UWSGICache": "use RedisCache, or a cache of your own as CACHE_TYPE",
+}
+_UTILS: Final = (
+    *("function_namespace", "get_arg_default", "get_arg_names", "get_id", "join_generator"),
+    *("make_template_fragment_key", "normalize_timeout", "query_args_as_pairs", "wants_args", "wants_extra_args"),
+)
+_UTILS_ABSENT: Final = {
+    "TEMPLATE_FRAGMENT_KEY_TEMPLATE": "use make_template_fragment_key()",
+    "del_chars": "use function_namespace()",
+    "valid_chars": "use function_namespace()",
+    "null_control": "use function_namespace()",
+    "get_function_parameters": "use inspect.signature()",
+}
+
+
+def _store(*wanted: str) -> Module:
+    return Module({"BaseCache": BaseCache, **{name: _STORES[name] for name in wanted}}, _NO_STORE)
+
+
+MODULES: Final = {
+    "flask_caching": Module(
+        {
+            "Cache": face(Cache),
+            "CachedResponse": cache.CachedResponse,
+            "SUPPORTED_HASH_FUNCTIONS": cache.SUPPORTED_HASH_FUNCTIONS,
+            "BaseCache": BaseCache,
+            "SimpleCache": _STORES["SimpleCache"],
+            "CacheExtension": jinja2ext.CacheExtension,
+            "JINJA_CACHE_ATTR_NAME": jinja2ext.JINJA_CACHE_ATTR_NAME,
+            **names(signals, *signals.__all__),
+            **names(utils, *_UTILS),
+        },
+        {"VERSION_TIMEOUT": "the versions of memoized functions live as long as their values"},
+    ),
+    "flask_caching.backends": _store(*_STORES),
+    "flask_caching.backends.base": _store(),
+    "flask_caching.backends.filesystemcache": _store("FileSystemCache"),
+    "flask_caching.backends.memcache": _store("MemcachedCache"),
+    "flask_caching.backends.nullcache": _store("NullCache"),
+    "flask_caching.backends.rediscache": _store("RedisCache", "RedisSentinelCache", "RedisClusterCache"),
+    "flask_caching.backends.simplecache": _store("SimpleCache"),
+    "flask_caching.contrib": Module({}, _CONTRIB),
+    "flask_caching.jinja2ext": Module(
+        {
+            **names(jinja2ext, "CacheExtension", "JINJA_CACHE_ATTR_NAME"),
+            **names(utils, "make_template_fragment_key", "normalize_timeout"),
+        }
+    ),
+    "flask_caching.signals": Module(names(signals, *signals.__all__)),
+    "flask_caching.utils": Module(names(utils, *_UTILS), _UTILS_ABSENT),
+}
