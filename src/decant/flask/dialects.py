@@ -1,0 +1,182 @@
+"""Dialects by which an unmodified ``create_engine("postgresql://…")`` talks to an async driver, wherever it is used.
+
+They are SQLAlchemy's own for those drivers, with the bridge's pool. SQLAlchemy's connections to async drivers work
+inside a greenlet only, as every request is; here they also work in a thread of the application's own, or in a script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from inspect import iscoroutinefunction, isfunction, isgeneratorfunction
+from typing import Any, Final
+from weakref import WeakSet
+
+from sqlalchemy import Engine, event, exc
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import Pool, QueuePool, SingletonThreadPool, StaticPool
+from sqlalchemy.util.concurrency import in_greenlet
+
+from ..bridge import flow, wait
+from ..database.pool import BridgedQueuePool
+from ..database.urls import is_memory
+from ..errors import ConfigError, MissingExtra
+
+__all__ = ["ENGINES", "Aiosqlite", "Asyncpg", "Psycopg"]
+
+ENGINES: Final[WeakSet[Engine]] = WeakSet()
+"""Those that were made with these dialects, to be disposed of with their loop."""
+
+
+class _Anywhere:
+    """What the dialects have in common; stands before SQLAlchemy's class.
+
+    ``poolclass`` and ``creator`` are ``create_engine``'s own arguments, which it gives to a dialect that asks for them.
+    """
+
+    driver: str
+    install: str
+    theirs: type[Any]
+
+    def __init__(self, poolclass: type[Pool] | None = None, creator: object = None, **options: Any) -> None:
+        if creator is not None:
+            raise ConfigError("creator", creator, f"it would make connections that {self.driver} does not know")
+        self._poolclass = poolclass
+        super().__init__(**options)
+
+    @classmethod
+    def import_dbapi(cls) -> Any:
+        """:raises MissingExtra: if the driver is not installed."""
+        try:
+            return super().import_dbapi()  # type: ignore[misc]
+        except ImportError as error:
+            advice = f"--async-db talks to this database with {error.name!r}: pip install {cls.install!r}"
+            raise MissingExtra(advice, name=error.name) from error
+
+    def get_dialect_pool_class(self, url: URL) -> type[Pool]:
+        """The bridge's pool instead of a ``QueuePool``; other classes as they are given."""
+        given = self._poolclass
+        if given is None:
+            return type(self).get_pool_class(url)
+        if given is SingletonThreadPool:
+            return StaticPool
+        return BridgedQueuePool if given is QueuePool else given
+
+    @classmethod
+    def get_pool_class(cls, url: URL) -> type[Pool]:
+        return BridgedQueuePool
+
+    @classmethod
+    def get_async_dialect_cls(cls, url: URL) -> type[Any]:
+        """For ``create_async_engine``: SQLAlchemy's own."""
+        return cls.theirs
+
+    @classmethod
+    def engine_created(cls, engine: Engine) -> None:
+        super().engine_created(engine)  # type: ignore[misc]
+        if isinstance(engine.dialect, cls):
+            ENGINES.add(engine)
+
+    def connect(self, *arguments: Any, **options: Any) -> Any:
+        """SQLAlchemy's connection, whose methods wait where there is no greenlet."""
+        connection = _anywhere(super().connect)(*arguments, **options)  # type: ignore[misc]
+        connection.__class__ = _classes(type(connection))
+        return connection
+
+
+class Psycopg(_Anywhere, PGDialectAsync_psycopg):
+    """``postgresql://`` and its blocking drivers, by psycopg 3: it takes the values that psycopg2 takes.
+
+    What only psycopg2's dialect knows is accepted, and has no meaning here.
+    """
+
+    install, theirs = "psycopg[binary]", PGDialectAsync_psycopg
+    supports_statement_cache = True
+
+    def __init__(
+        self,
+        executemany_mode: object = None,
+        executemany_batch_page_size: object = None,
+        use_native_hstore: object = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+
+
+class Asyncpg(_Anywhere, PGDialect_asyncpg):
+    """``postgresql+asyncpg://``, by choice: faster, and stricter about the types of values.
+
+    A connection of asyncpg belongs to its event loop: met in another one, it is replaced.
+    """
+
+    install, theirs = "asyncpg", PGDialect_asyncpg
+    supports_statement_cache = True
+
+    @classmethod
+    def engine_created(cls, engine: Engine) -> None:
+        super().engine_created(engine)
+        if isinstance(engine.dialect, cls):
+            event.listen(engine, "checkout", _check_loop)
+
+
+class Aiosqlite(_Anywhere, SQLiteDialect_aiosqlite):
+    """``sqlite://``: a file has a pool, as pysqlite has; a database in memory is one connection, for threads too."""
+
+    install, theirs = "aiosqlite", SQLiteDialect_aiosqlite
+    supports_statement_cache = True
+
+    @classmethod
+    def get_pool_class(cls, url: URL) -> type[Pool]:
+        return StaticPool if is_memory(url) else BridgedQueuePool
+
+
+def _check_loop(dbapi_connection: Any, record: Any, proxy: Any) -> None:
+    here = asyncio._get_running_loop() or flow().get_loop()
+    if record.driver_connection._loop is not here:  # asyncpg keeps it nowhere else
+        raise exc.DisconnectionError("a connection of asyncpg belongs to another event loop")
+
+
+# -- connections and cursors that work without a greenlet ----------------------------------------------------------
+
+
+async def _called(function: Callable[[], Any]) -> Any:
+    return function()
+
+
+def _anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if in_greenlet():
+            return method(*args, **kwargs)
+        return wait(_called(partial(method, *args, **kwargs)))  # which enters a bridge
+
+    return call
+
+
+def _public(cls: type[Any]) -> Iterator[tuple[str, Any]]:
+    """The names of a class that may wait, with what they are: synchronous methods, and properties that can be set."""
+    for name in dir(cls):
+        found = getattr(cls, name)
+        if name.startswith("_"):
+            continue
+        if isinstance(found, property):
+            if found.fset is not None:
+                yield name, property(found.fget, _anywhere(found.fset))
+        elif isfunction(found) and not iscoroutinefunction(found) and not isgeneratorfunction(found):
+            yield name, _anywhere(found)
+
+
+_made: Final[dict[type[Any], type[Any]]] = {}
+
+
+def _classes(cls: type[Any]) -> type[Any]:
+    """A subclass of a connection's class, whose cursors are such a subclass of theirs."""
+    if cls not in _made:
+        cursors = [name for name in ("_cursor_cls", "_ss_cursor_cls") if hasattr(cls, name)]
+        names = {**dict(_public(cls)), **{name: _classes(getattr(cls, name)) for name in cursors}}
+        _made[cls] = type(cls.__name__, (cls,), {"__slots__": (), **names})
+    return _made[cls]
