@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,6 +29,8 @@ from .versions import ClientDisconnected, takes_context
 __all__ = ["Quart"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_URL_OPTIONS = ("_anchor", "_method", "_scheme", "_external")
+_url_options: ContextVar[dict[str, Any]] = ContextVar("decant_url_options")
 _QUARTS_MAX_AGE = quart.Quart.default_config["SEND_FILE_MAX_AGE_DEFAULT"]
 
 
@@ -215,6 +218,19 @@ class Quart(quart.Quart):
         if request is None and adapter is not None and self._compat() and not self.config["PREFER_SECURE_URLS"]:
             adapter.url_scheme = self.config["PREFERRED_URL_SCHEME"]
         return adapter
+
+    def url_for(self, endpoint: str, **values: Any) -> str:
+        """As Quart's; ``url_build_error_handlers`` get ``_anchor``, ``_method``, ``_scheme`` and ``_external``, as in
+        Flask, among the values."""
+        token = _url_options.set({name: values.get(name) for name in _URL_OPTIONS})
+        try:
+            return super().url_for(endpoint, **values)
+        finally:
+            _url_options.reset(token)
+
+    def handle_url_build_error(self, error: Any, endpoint: str, values: dict[str, Any]) -> str:
+        """As Quart's, with the options of :meth:`url_for`."""
+        return super().handle_url_build_error(error, endpoint, values | _url_options.get({}))
 
     def _own(self, response: WerkzeugResponse) -> Any:
         """An HTTP exception's answer as a response of this application, so that hooks find the methods they expect."""
