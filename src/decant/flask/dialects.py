@@ -13,7 +13,7 @@ from inspect import iscoroutinefunction, isfunction, isgeneratorfunction
 from typing import Any, Final
 from weakref import WeakSet
 
-from sqlalchemy import Engine, event, exc
+from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
@@ -23,7 +23,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 
 from ..bridge import flow, wait
 from ..database.pool import BridgedQueuePool
-from ..database.urls import is_memory
+from ..database.urls import asyncpg_arguments, is_memory
 from ..errors import ConfigError, MissingExtra
 
 __all__ = ["ENGINES", "Aiosqlite", "Asyncpg", "Psycopg"]
@@ -59,12 +59,8 @@ class _Anywhere:
 
     def get_dialect_pool_class(self, url: URL) -> type[Pool]:
         """The bridge's pool instead of a ``QueuePool``; other classes as they are given."""
-        given = self._poolclass
-        if given is None:
-            return type(self).get_pool_class(url)
-        if given is SingletonThreadPool:
-            return StaticPool
-        return BridgedQueuePool if given is QueuePool else given
+        given = self._poolclass or type(self).get_pool_class(url)
+        return _pool_class({QueuePool: BridgedQueuePool, SingletonThreadPool: StaticPool}.get(given, given))
 
     @classmethod
     def get_pool_class(cls, url: URL) -> type[Pool]:
@@ -83,44 +79,57 @@ class _Anywhere:
 
     def connect(self, *arguments: Any, **options: Any) -> Any:
         """SQLAlchemy's connection, whose methods wait where there is no greenlet."""
-        connection = _anywhere(super().connect)(*arguments, **options)  # type: ignore[misc]
-        connection.__class__ = _classes(type(connection))
-        return connection
+        return _anywhere(_freed(super().connect))(*arguments, **options)  # type: ignore[misc]
 
 
-class Psycopg(_Anywhere, PGDialectAsync_psycopg):
-    """``postgresql://`` and its blocking drivers, by psycopg 3: it takes the values that psycopg2 takes.
-
-    What only psycopg2's dialect knows is accepted, and has no meaning here.
-    """
-
-    install, theirs = "psycopg[binary]", PGDialectAsync_psycopg
-    supports_statement_cache = True
+class _Postgresql(_Anywhere):
+    """What only psycopg2's dialect knows is accepted, and has no meaning here."""
 
     def __init__(
-        self,
-        executemany_mode: object = None,
-        executemany_batch_page_size: object = None,
-        use_native_hstore: object = None,
-        **options: Any,
+        self, executemany_mode: object = None, executemany_batch_page_size: object = None, **options: Any
     ) -> None:
         super().__init__(**options)
 
 
-class Asyncpg(_Anywhere, PGDialect_asyncpg):
+class Psycopg(_Postgresql, PGDialectAsync_psycopg):
+    """``postgresql://`` and its blocking drivers, by psycopg 3: it takes the values that psycopg2 takes."""
+
+    install, theirs = "psycopg[binary]", PGDialectAsync_psycopg
+    supports_statement_cache = True
+
+
+class Asyncpg(_Postgresql, PGDialect_asyncpg):
     """``postgresql+asyncpg://``, by choice: faster, and stricter about the types of values.
 
-    A connection of asyncpg belongs to its event loop: met in another one, it is replaced.
+    libpq's parameters in the URL, as ``sslmode``, become asyncpg's. A connection of asyncpg belongs to its event loop:
+    met in another one, it is replaced.
     """
 
     install, theirs = "asyncpg", PGDialect_asyncpg
     supports_statement_cache = True
 
-    @classmethod
-    def engine_created(cls, engine: Engine) -> None:
-        super().engine_created(engine)
-        if isinstance(engine.dialect, cls):
-            event.listen(engine, "checkout", _check_loop)
+    def create_connect_args(self, url: URL) -> Any:
+        url, found = asyncpg_arguments(url)
+        arguments, options = super().create_connect_args(url)  # type: ignore[no-untyped-call]
+        return arguments, {**found, **options}
+
+    def get_dialect_pool_class(self, url: URL) -> type[Pool]:
+        plain: Any = super().get_dialect_pool_class(url)
+
+        def get(pool: Any) -> Any:
+            record = plain._do_get(pool)
+            if record.dbapi_connection is not None and record.driver_connection._loop is not _loop_here():
+                record.invalidate()  # and is opened anew
+            return record
+
+        return type(plain.__name__, (plain,), {"_do_get": _anywhere(get)})
+
+    def do_terminate(self, dbapi_connection: Any) -> None:
+        driver = dbapi_connection.driver_connection
+        if driver._loop is _loop_here():
+            super().do_terminate(dbapi_connection)
+        elif not driver._loop.is_closed():
+            driver._loop.call_soon_threadsafe(driver.terminate)
 
 
 class Aiosqlite(_Anywhere, SQLiteDialect_aiosqlite):
@@ -134,10 +143,9 @@ class Aiosqlite(_Anywhere, SQLiteDialect_aiosqlite):
         return StaticPool if is_memory(url) else BridgedQueuePool
 
 
-def _check_loop(dbapi_connection: Any, record: Any, proxy: Any) -> None:
-    here = asyncio._get_running_loop() or flow().get_loop()
-    if record.driver_connection._loop is not here:  # asyncpg keeps it nowhere else
-        raise exc.DisconnectionError("a connection of asyncpg belongs to another event loop")
+def _loop_here() -> asyncio.AbstractEventLoop:
+    """The running loop, or the one that this thread works for."""
+    return asyncio._get_running_loop() or flow().get_loop()
 
 
 # -- connections and cursors that work without a greenlet ----------------------------------------------------------
@@ -170,13 +178,29 @@ def _public(cls: type[Any]) -> Iterator[tuple[str, Any]]:
             yield name, _anywhere(found)
 
 
+def _pool_class(cls: type[Pool]) -> type[Pool]:
+    """A pool's class, which opens connections where there is no greenlet, and calls their listeners in one."""
+    get: Any = getattr(cls, "_do_get")  # noqa: B009
+    return type(cls.__name__, (cls,), {"_do_get": _anywhere(get)})
+
+
 _made: Final[dict[type[Any], type[Any]]] = {}
 
 
-def _classes(cls: type[Any]) -> type[Any]:
-    """A subclass of a connection's class, whose cursors are such a subclass of theirs."""
+def _free(adapted: Any) -> Any:
+    """The same connection or cursor, of a subclass whose methods wait where there is no greenlet."""
+    cls = type(adapted)
     if cls not in _made:
-        cursors = [name for name in ("_cursor_cls", "_ss_cursor_cls") if hasattr(cls, name)]
-        names = {**dict(_public(cls)), **{name: _classes(getattr(cls, name)) for name in cursors}}
+        names = dict(_public(cls))
+        if hasattr(cls, "cursor"):
+            names["cursor"] = _anywhere(_freed(cls.cursor))
         _made[cls] = type(cls.__name__, (cls,), {"__slots__": (), **names})
-    return _made[cls]
+    adapted.__class__ = _made[cls]
+    return adapted
+
+
+def _freed(method: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return _free(method(*args, **kwargs))
+
+    return wraps(method)(call)
