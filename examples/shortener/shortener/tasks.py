@@ -1,0 +1,92 @@
+"""What Celery's workers do."""
+
+import logging
+
+from celery import shared_task
+from werkzeug.datastructures import MultiDict
+
+from . import csvfiles
+from .extensions import db, socketio
+from .forms import LinkFields
+from .models import Import, RefusedRow
+from .services import SlugTaken, add_link, forget_link
+
+log = logging.getLogger(__name__)
+BATCH = 100
+
+
+@shared_task(name="shortener.add")
+def add(x, y):
+    return x + y
+
+
+@shared_task(name="shortener.run_import", bind=True, max_retries=5, ignore_result=True)
+def run_import(self, import_id):
+    """Makes the links of an import, or those that are left of it, when a worker was killed: batch by batch, the links
+    and how far it is in one transaction.
+    """
+    found = db.session.get(Import, import_id)
+    if found is None or not found.active:
+        return
+    found.state = "running"
+    names, rows = csvfiles.read(found.content)
+    hosts, done = set(found.hosts), found.done
+    db.session.commit()
+    tell(import_id)
+    try:
+        while done < len(rows):
+            if not do_batch(import_id, names, rows[done : done + BATCH], done, hosts):
+                return  # cancelled, or another worker has come further
+            done += BATCH
+            tell(import_id)
+    except Exception as error:
+        db.session.rollback()
+        if self.request.retries < self.max_retries:
+            raise self.retry(exc=error, countdown=2**self.request.retries) from error
+        log.exception("import %s has failed", import_id)
+        csvfiles.end(found, "failed", "Something went wrong here; it has been logged. What was imported has stayed.")
+    else:
+        csvfiles.end(found, "done")
+    tell(import_id)
+
+
+def do_batch(import_id, names, rows, done, hosts):
+    found = db.session.get(Import, import_id, with_for_update=True, populate_existing=True)
+    if found is None or found.state != "running" or found.done != done:
+        db.session.rollback()
+        return False
+    slugs = []
+    for line, cells in rows:
+        reason = None
+        if len(cells) > len(names):
+            reason = f"There are {len(cells)} cells, and only {len(names)} columns."
+        else:
+            form = LinkFields(MultiDict(csvfiles.fields_of(names, cells)), hosts=hosts)
+            if form.validate():
+                try:
+                    slugs.append(add_link(found.owner_id, form.clean).slug)
+                except SlugTaken as error:
+                    reason = str(error)
+            else:
+                reason = " ".join(text for errors in form.errors.values() for text in errors)
+        if reason is not None:
+            kept = [cell for name, cell in zip(names, cells, strict=False) if name not in ("line", "reason")]
+            db.session.add(RefusedRow(import_id=import_id, line=line, reason=reason[:1000], cells=kept))
+            found.refused += 1
+    found.made += len(slugs)
+    found.done += len(rows)
+    db.session.commit()
+    for slug in slugs:
+        forget_link(slug)
+    return True
+
+
+def tell(import_id):
+    """Tells the open pages. Nothing depends on it: a page that hears nothing asks the server."""
+    found = db.session.get(Import, import_id, populate_existing=True)
+    if found is None:
+        return
+    try:
+        socketio.emit("import", found.figures(), to=f"import:{import_id}")
+    except Exception as error:
+        log.warning("open pages are not told of import %s: %s", import_id, error)
