@@ -95,5 +95,11 @@ def _of(app: Any) -> list[Any]:
     extension = None if app is None else app.extensions.get("sqlalchemy")
     if extension is None or not hasattr(extension, "engines"):
         return []
-    with app.app_context():
-        return [engine for engine in extension.engines.values() if getattr(engine.dialect, "is_async", False)]
+    try:
+        with app.app_context():
+            engines = list(extension.engines.values())
+    except Exception:
+        logger.warning("the engines of %s could not be listed, so none is disposed of", app.name, exc_info=True)
+        return []
+    engines = [getattr(engine, "sync_engine", engine) for engine in engines]  # the face's are asynchronous
+    return [engine for engine in engines if engine.dialect.is_async]

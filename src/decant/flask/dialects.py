@@ -122,7 +122,7 @@ class Asyncpg(_Postgresql, PGDialect_asyncpg):
                 record.invalidate()  # and is opened anew
             return record
 
-        return type(plain.__name__, (plain,), {"_do_get": _anywhere(get)})
+        return type(plain.__name__, (plain,), {"_do_get": get})
 
     def do_terminate(self, dbapi_connection: Any) -> None:
         driver = dbapi_connection.driver_connection
@@ -180,8 +180,7 @@ def _public(cls: type[Any]) -> Iterator[tuple[str, Any]]:
 
 def _pool_class(cls: type[Pool]) -> type[Pool]:
     """A pool's class, which opens connections where there is no greenlet, and calls their listeners in one."""
-    get: Any = getattr(cls, "_do_get")  # noqa: B009
-    return type(cls.__name__, (cls,), {"_do_get": _anywhere(get)})
+    return type(cls.__name__, (cls,), {"connect": _anywhere(cls.connect)})
 
 
 _made: Final[dict[type[Any], type[Any]]] = {}

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from ..bridge import bridged, refuse_eager_tasks
+from ..bridge import refuse_eager_tasks
+from .async_db import dispose_engines
 
 if TYPE_CHECKING:
     from .shim import Asgi
@@ -71,25 +72,8 @@ class Lifespan:
             await self._socketio.close()
         await self.asgi.connections.stop()
         self.serves = False
-        await bridged(_dispose(self.asgi.app))
+        await dispose_engines(self.asgi.app)
         if self.asgi.watchdog is not None:
             self.asgi.watchdog.stop()
         self.asgi.threads.close()
         self.asgi.sockets.threads.close()
-
-
-async def _dispose(app: Any) -> None:
-    """Close the connections of Flask-SQLAlchemy's engines on async drivers: they cannot outlive their loop."""
-    db = app.extensions.get("sqlalchemy")
-    if db is None or not hasattr(db, "engines"):
-        return
-    try:
-        with app.app_context():
-            engines = list(db.engines.values())
-    except Exception:
-        logger.exception("The engines of %s could not be listed, so none is disposed", app.name)
-        return
-    for engine in engines:
-        engine = getattr(engine, "sync_engine", engine)
-        if engine.dialect.is_async:
-            engine.dispose()
