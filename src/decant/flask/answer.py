@@ -16,10 +16,8 @@ __all__ = ["Answer", "respond"]
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-zA-Z]+")
 _VALUE: Final = re.compile(r"[ \t\x21-\x7e\x80-\xff]*")
 _STATUS: Final = re.compile(r"[2-9][0-9]{2}(?: [ \t\x21-\x7e\x80-\xff]*)?")
-_SERVERS_OWN: Final = frozenset(
-    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers", "transfer-encoding")
-    + ("upgrade", "server", "date")
-)
+_HOP: Final = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers", "upgrade"}
+_SERVERS_OWN: Final = _HOP | {"transfer-encoding", "server", "date"}
 Headers = list[tuple[str, str]]
 
 

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["client_of"]
 
 _HANDED_ON: Final = frozenset({"wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once"})
-_MADE_ANEW: Final = frozenset(
-    ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "RAW_URI")
-    + ("SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "REMOTE_ADDR", "REMOTE_PORT")
-    + ("CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH")
-)
+_TARGET: Final = {"REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "RAW_URI"}
+_ADDRESSES: Final = {"SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "REMOTE_ADDR", "REMOTE_PORT"}
+_BODY: Final = {"CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"}
+_MADE_ANEW: Final = _TARGET | _ADDRESSES | _BODY
 
 
 def client_of(asgi: Asgi, **options: Any) -> FlaskClient:
