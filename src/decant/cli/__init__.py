@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ..errors import DecantError
+from .serve import serve
 from .tasks import tasks
 from .up import up
 from .worker import worker
@@ -29,6 +30,7 @@ def decant() -> None:
 _NoArgsIsHelpError: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # since click 8.2
 
 decant.add_command(up)
+decant.add_command(serve)
 decant.add_command(worker)
 decant.add_command(tasks)
 

@@ -13,11 +13,14 @@ import click
 
 from ..errors import CommandError, ConfigError, missing_extra
 from ..faces import twin_of
+from ..flask.installing import install
 from .arqworker import JobRunner
+from .celeries import celery_in, settled
 from .project import Project, load_target
 
 __all__ = ["worker"]
 
+logger = logging.getLogger("decant.worker")
 _POSITIVE = click.IntRange(min=1)
 _LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
 
@@ -35,30 +38,37 @@ _LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_s
 )
 @click.option("--max-tasks-per-child", type=_POSITIVE, help="Jobs after which a process of process=True is replaced.")
 @click.option("--max-memory-per-child", type=_POSITIVE, help="KiB of memory after which such a process is replaced.")
+@click.option("--faces", is_flag=True, help="TARGET is written for Celery: its imports give Decant's faces.")
 @click.option("-l", "--loglevel", type=_LEVELS, default="INFO", show_default=True, help="What is logged.")
-def worker(target: str | None, loglevel: str, **options: Any) -> int:
+def worker(target: str | None, loglevel: str, faces: bool, **options: Any) -> int:
     """Run the jobs of TARGET.
 
     TARGET is what decant.tasks.worker_settings made, an application with tasks such as app.asgi:app, the Tasks
     themselves, or plain arq settings, for which arq's own worker is used. Without it, what [tool.decant] of
-    pyproject.toml names as worker, or else as app.
+    pyproject.toml names as worker, or else as app. With --faces it is what `celery -A` takes, as legacy:celery, or a
+    Flask application with a Celery.
 
     SIGTERM and Ctrl-C let running jobs end within the grace time, then give them back; a second one does it at once.
     """
-    found, name = _found(target)
-    settings = found if isclass(found) or isinstance(found, dict) else _settings(found, name)
+    replaced = install() if faces else []
+    found, name = _found(target, faces)
     logging.basicConfig(level=loglevel.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if faces:
+        logger.info("imports were replaced by faces: %s", ", ".join(replaced))
+        found = settled(found)
+    settings = found if isclass(found) or isinstance(found, dict) else _settings(found, name)
     given = {key: value for key, value in options.items() if value is not None and value is not False}
     if isinstance(getattr(settings, "app_hooks", None), tuple):
         return _run_ours(settings, given)
     return asyncio.run(JobRunner(settings, **_for_arq(given, name)).run())
 
 
-def _found(target: str | None) -> tuple[Any, str]:
+def _found(target: str | None, faces: bool) -> tuple[Any, str]:
     """The object, and what errors call it."""
     if target is not None:
         sys.path.insert(0, str(Path.cwd()))
-        return load_target(target, "TARGET"), f"TARGET {target!r}"
+        load = celery_in if faces and ":" not in target else load_target
+        return load(target, "TARGET"), f"TARGET {target!r}"
     project = Project.find(Path.cwd())
     project.extend_import_path()
     for key, named in (("tool.decant.worker", project.worker), ("tool.decant.app", project.app)):

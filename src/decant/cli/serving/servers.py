@@ -1,0 +1,166 @@
+"""Hypercorn, uvicorn and Granian, each told to serve inherited sockets on the running loop until an event is set."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+from ...errors import CommandError
+from .options import Options
+
+__all__ = ["accept_no_more", "check_installed", "described", "loop_factory", "serving"]
+
+_BACKLOG = 1024
+Serve = Callable[[Any, Options, asyncio.Event], Coroutine[Any, Any, None]]
+
+
+def check_installed(server: str) -> None:
+    """
+    :raises CommandError: if it is not installed.
+    """
+    if find_spec(server) is None:
+        raise CommandError(f"--server {server}: it is not installed: pip install {server}")
+
+
+def described(options: Options) -> str:
+    """Its name and version."""
+    title = {"hypercorn": "Hypercorn", "uvicorn": "uvicorn", "granian": "Granian"}[options.server]
+    return f"{title} {version(options.server)}"
+
+
+def loop_factory(options: Options) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """That of uvloop where Hypercorn's configuration says ``worker_class = "uvloop"``.
+
+    :raises CommandError: if it is not installed.
+    """
+    if options.config is None or _hypercorn_config(options).worker_class != "uvloop":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        raise CommandError(f"{options.config} has worker_class = 'uvloop': pip install uvloop") from None
+    return uvloop.new_event_loop
+
+
+def serving(server: str) -> Serve:
+    """The function that serves."""
+    return {"hypercorn": _hypercorn, "uvicorn": _uvicorn, "granian": _granian}[server]
+
+
+def _hypercorn_config(options: Options) -> Any:
+    from hypercorn.config import Config
+
+    return Config() if options.config is None else Config.from_toml(options.config)
+
+
+async def _hypercorn(app: Any, options: Options, stop: asyncio.Event) -> None:
+    from hypercorn.asyncio import serve
+
+    config = _hypercorn_config(options)
+    config.bind = [f"fd://{descriptor}" for descriptor in options.descriptors]
+    config.workers, config.debug = 1, False
+    config.graceful_timeout, config.shutdown_timeout = options.open_s, options.drain_s
+    config.backlog = max(config.backlog, _BACKLOG)
+    if config.errorlog == "-":
+        config.errorlog = _quiet("hypercorn.error")
+    if options.access_log and config.accesslog is None:
+        config.accesslog = logging.getLogger("hypercorn.access")
+    await serve(app, config, shutdown_trigger=stop.wait, mode="asgi")
+
+
+async def _uvicorn(app: Any, options: Options, stop: asyncio.Event) -> None:
+    import uvicorn
+
+    _quiet("uvicorn.error")
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        log_config=None,
+        access_log=options.access_log,
+        proxy_headers=False,  # it would believe every local client; --proxy-headers counts hops
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=max(1, round(options.open_s)),
+    )
+    server = uvicorn.Server(config)
+    sockets = [_reusable(descriptor) for descriptor in options.descriptors]
+    watching = asyncio.create_task(_then(stop, lambda: setattr(server, "should_exit", True)))
+    try:
+        await server.serve(sockets)
+    finally:
+        watching.cancel()
+
+
+async def _granian(app: Any, options: Options, stop: asyncio.Event) -> None:
+    from granian.server.embed import Server
+
+    [descriptor] = options.descriptors
+    _quiet("_granian")
+    server = _listening_at(descriptor, Server)(
+        app, interface="asgi", log_enabled=False, log_access=options.access_log, backlog=_BACKLOG
+    )
+    logging.getLogger("_granian").setLevel(logging.ERROR)
+    watching = asyncio.create_task(_then(stop, server.stop))
+    try:
+        await server.serve()
+    finally:
+        watching.cancel()
+
+
+def _listening_at(descriptor: int, server: type) -> Any:
+    """Granian's server class, with a socket that it did not make: on Linux it would listen beside, with SO_REUSEPORT,
+    and what waits in its own queue would be lost whenever a process ends."""
+    from granian import net
+
+    holder: Any = getattr(net, "SocketHolder")  # noqa: B009  # its stubs know neither that nor its arguments
+    bound = _reusable(descriptor)
+    local = bound.family == socket.AF_UNIX
+    bound.listen(_BACKLOG)
+    bound.detach()
+
+    class Listening(server):  # type: ignore[misc]
+        def _init_shared_socket(self) -> None:
+            self._shd, self._ssp, self._sfd = holder(descriptor, local, _BACKLOG), None, descriptor
+
+    return Listening
+
+
+def _reusable(descriptor: int) -> socket.socket:
+    """The socket; it may listen although connections of a former server of the address are still closing."""
+    bound = socket.socket(fileno=descriptor)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return bound
+
+
+def accept_no_more(options: Options) -> None:
+    """Let the others have the connections that come from now on, while this process still answers on those it has.
+
+    asyncio is told to; another loop finds a socket at the same descriptor to which nobody can connect. Not Granian's.
+    """
+    loop = asyncio.get_running_loop()
+    for descriptor in options.descriptors if options.server != "granian" else ():
+        if not isinstance(loop, asyncio.SelectorEventLoop) or not loop.remove_reader(descriptor):
+            with socket.socket(socket.AF_UNIX) as nowhere:
+                nowhere.bind("")
+                nowhere.listen()
+                nowhere.setblocking(False)
+                os.dup2(nowhere.fileno(), descriptor, inheritable=False)
+
+
+async def _then(event: asyncio.Event, act: Callable[[], object]) -> None:
+    await event.wait()
+    act()
+
+
+def _quiet(name: str) -> logging.Logger:
+    """The server's logger, without a line for each process that begins and ends."""
+    logger = logging.getLogger(name)
+    if logger.getEffectiveLevel() < logging.WARNING and logging.getLogger().getEffectiveLevel() > logging.DEBUG:
+        logger.setLevel(logging.WARNING)
+    return logger
