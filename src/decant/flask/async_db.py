@@ -93,11 +93,11 @@ def _made() -> Iterable[Any]:
 
 def _of(app: Any) -> list[Any]:
     extension = None if app is None else app.extensions.get("sqlalchemy")
-    if extension is None or not hasattr(extension, "engines"):
+    if extension is None:
         return []
     try:
-        with app.app_context():
-            engines = list(extension.engines.values())
+        with app.app_context():  # where alone Flask-SQLAlchemy has them
+            engines = list(getattr(extension, "engines", {}).values())
     except Exception:
         logger.warning("the engines of %s could not be listed, so none is disposed of", app.name, exc_info=True)
         return []
