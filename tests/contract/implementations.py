@@ -1,0 +1,88 @@
+"""Who keeps the contract: how each is started. One more is one more entry of :data:`IMPLEMENTATIONS`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .running import Command, Implementation
+
+__all__ = ["EXAMPLE", "IMPLEMENTATIONS", "QUICK", "ROOT", "Finished", "Flask"]
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "shortener"
+_TEAMS = EXAMPLE / ".venv" / "bin"
+"""The team's own environment: its requirements, and Decant's base install."""
+_OURS = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Finished:
+    """``src/app``, as ``decant up`` runs it."""
+
+    name: str = "app"
+    about: str = "src/app: Quart under Hypercorn, with its arq worker"
+    _cheap = {"ARGON2_TIME_COST": "1", "ARGON2_MEMORY_COST_KIB": "64", "PREVIEWS": "off", "LOG_LEVEL": "WARNING"}
+
+    def missing(self) -> str | None:
+        return None
+
+    def prepare(self) -> Sequence[Command]:
+        return ()
+
+    def web(self, port: int) -> Command:
+        args = (str(_OURS / "python"), "-m", "hypercorn", "-c", "hypercorn.toml", "-b", f"127.0.0.1:{port}")
+        return Command((*args, "app.asgi:app"), ROOT, {**self._cheap, "MIGRATE_ON_START": "true"})
+
+    def workers(self) -> Sequence[Command]:
+        return (Command((str(_OURS / "python"), "-m", "decant.cli", "worker"), ROOT, self._cheap),)
+
+
+@dataclass(frozen=True)
+class Flask:
+    """The Flask application of ``examples/shortener``: the same source, served in one way or another.
+
+    ``serving`` and ``working`` are command lines; ``{bin}`` is the team's environment, ``{ours}`` the one that runs
+    the suite, ``{port}`` the port.
+    """
+
+    name: str
+    about: str
+    serving: str
+    working: str
+
+    def missing(self) -> str | None:
+        if not (_TEAMS / "gunicorn").is_file():
+            return f"{_TEAMS.parent} is missing: make contract makes it"
+        return None
+
+    def prepare(self) -> Sequence[Command]:
+        return (self._command("{bin}/flask --app shortener.wsgi:app init-db"),)
+
+    def web(self, port: int) -> Command:
+        return self._command(self.serving, port)
+
+    def workers(self) -> Sequence[Command]:
+        return (self._command(self.working),)
+
+    def _command(self, line: str, port: int = 0) -> Command:
+        args = [word.format(bin=_TEAMS, ours=_OURS, port=port) for word in line.split()]
+        return Command(args, EXAMPLE, {"PASSWORD_METHOD": "pbkdf2:sha256:1000", "LOG_LEVEL": "WARNING"})
+
+
+_CELERY = "{bin}/celery -A shortener.celery_app worker --concurrency 2 --loglevel WARNING"
+
+IMPLEMENTATIONS: tuple[Implementation, ...] = (
+    Flask(
+        "flask",
+        "examples/shortener, unmodified: Flask under Gunicorn (threads), with its Celery worker",
+        "{bin}/gunicorn shortener.wsgi:app --bind 127.0.0.1:{port} --worker-class gthread --workers 1 --threads 100",
+        _CELERY,
+    ),
+    Finished(),
+)
+"""In the order of the table's columns."""
+QUICK = ("app",)
+"""Those whose quick cases are in ``make test``."""
