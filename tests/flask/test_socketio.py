@@ -1,0 +1,266 @@
+"""Flask-SocketIO's API in a Flask application that the shim serves: its handlers, its emits, its test client."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import flask
+import pytest
+import socketio as client_library
+from blockbuster import BlockBuster
+
+from decant import socketio as twins
+from decant.faces import face
+from decant.faces.values import shown
+from decant.flask import asgi
+from decant.socketio import SyncNamespace
+from tests.serving import serve
+from tests.socketio.conftest import Client
+
+emit, send, join_room, call, disconnect = map(
+    shown, (twins.emit, twins.send, twins.join_room, twins.call, twins.disconnect)
+)
+FlaskSocketIO = face(twins.SocketIO)
+
+
+@pytest.fixture(autouse=True)
+def of_the_client(no_blocking: BlockBuster) -> None:
+    """aiohttp's client looks for ~/.netrc and the like; it is the test's, not ours."""
+    no_blocking.functions["os.stat"].can_block_in("aiohttp/helpers.py", {"netrc_from_env"})
+
+
+@pytest.fixture
+def app() -> flask.Flask:
+    app = flask.Flask("legacy", root_path="/", instance_path="/instance")
+    app.secret_key = "legacy"
+
+    @app.get("/login/<name>")
+    def login(name: str) -> str:
+        flask.session["name"] = name
+        return name
+
+    return app
+
+
+@pytest.fixture
+def socketio(app: flask.Flask) -> Any:
+    return FlaskSocketIO(app)
+
+
+@pytest.fixture(params=["threads", "loop"])
+async def served(request: pytest.FixtureRequest, app: flask.Flask) -> AsyncIterator[Callable[..., Any]]:
+    """``await served()``: the application's URL, its views in threads and on the loop."""
+    async with AsyncExitStack() as stack:
+
+        async def begin() -> str:
+            return await stack.enter_async_context(serve(asgi(app, views=request.param)))
+
+        yield begin
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Callable[..., Any]]:
+    clients: list[Client] = []
+
+    async def connected(url: str, namespace: str = "/", **options: Any) -> Client:
+        client = Client()
+        client.keep(namespace)
+        clients.append(client)
+        options.setdefault("transports", ["websocket"])
+        await client.connect(url, namespaces=[namespace], wait_timeout=10, **options)
+        return client
+
+    yield connected
+    for client in clients:
+        await client.disconnect()
+
+
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"]])
+async def test_a_synchronous_handler_answers(socketio: Any, served: Any, connect: Any, transports: list[str]) -> None:
+    """It has the handshake's request; its value is the acknowledgement, what it emits goes to its client."""
+
+    @socketio.on("my event")
+    def handle(data: dict[str, int]) -> list[Any]:
+        emit("my response", {"n": data["n"] + 1})
+        request: Any = flask.request
+        return [request.sid, request.namespace, request.args["q"], flask.request.headers["X-Token"], flask.request.path]
+
+    client = await connect(f"{await served()}?q=é", transports=transports, headers={"X-Token": "t"})
+    answer = await client.call("my event", {"n": 1}, timeout=10)
+    assert answer == [client.get_sid(), "/", "é", "t", "/socket.io/"]
+    assert await client.next() == ("my response", {"n": 2})
+
+
+async def test_views_and_threads_emit_to_connected_clients(
+    app: flask.Flask, socketio: Any, served: Any, connect: Any
+) -> None:
+    """From a view, from a thread that it starts, and from a background task, without a message queue."""
+
+    def ticks() -> None:
+        for number in range(2):
+            socketio.sleep(0.01)
+            socketio.emit("tick", number)
+
+    @app.get("/news")
+    def news() -> str:
+        socketio.emit("news", "from a view")
+        thread = threading.Thread(target=socketio.emit, args=("news", "from a thread"))
+        thread.start()
+        socketio.start_background_task(ticks)
+        return "emitted"
+
+    url = await served()
+    client = await connect(url)
+    async with client_library_http() as http, http.get(f"{url}/news") as response:
+        assert await response.text() == "emitted"
+    received = [await client.next() for _ in range(4)]
+    assert sorted(received[:2] + received[2:], key=str) == [
+        ("news", "from a thread"),
+        ("news", "from a view"),
+        ("tick", 0),
+        ("tick", 1),
+    ]
+
+
+def client_library_http() -> Any:
+    import aiohttp
+
+    return aiohttp.ClientSession()
+
+
+async def test_a_client_has_a_session_of_its_own(app: flask.Flask, socketio: Any, served: Any, connect: Any) -> None:
+    """A copy of the user's from the handshake, which handlers may change and the cookie never sees."""
+
+    @socketio.on("count")
+    def count() -> list[Any]:
+        flask.session["n"] = flask.session.get("n", 0) + 1
+        return [flask.session["name"], flask.session["n"]]
+
+    url = await served()
+    async with client_library_http() as http, http.get(f"{url}/login/ada") as response:
+        cookie = response.headers["Set-Cookie"].partition(";")[0]
+    client = await connect(url, headers={"Cookie": cookie})
+    assert await client.call("count") == ["ada", 1]
+    assert await client.call("count") == ["ada", 2]
+
+
+async def test_a_connection_is_refused_and_an_error_is_heard(socketio: Any, served: Any, connect: Any) -> None:
+    """``False`` from ``connect`` refuses; what a handler raises goes to ``on_error``, whose value is the answer."""
+
+    @socketio.on("connect")
+    def connected(auth: dict[str, str] | None) -> bool:
+        return bool(auth and auth["token"] == "right")
+
+    @socketio.on("fail")
+    def fail() -> None:
+        raise LookupError("a bug")
+
+    @socketio.on_error()
+    def heard(error: Exception) -> str:
+        return f"heard: {error}"
+
+    url = await served()
+    with pytest.raises(client_library.exceptions.ConnectionError):
+        await connect(url, auth={"token": "wrong"})
+    client = await connect(url, auth={"token": "right"})
+    assert await client.call("fail") == "heard: a bug"
+
+
+async def test_rooms_and_disconnect(socketio: Any, served: Any, connect: Any) -> None:
+    left: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    @socketio.on("join")
+    def join(room: str) -> list[str]:
+        join_room(room)
+        return sorted(twins.rooms())
+
+    @socketio.on("leave")
+    def leave() -> None:
+        disconnect()
+
+    @socketio.on("disconnect")
+    def gone(reason: str) -> None:
+        loop.call_soon_threadsafe(left.put_nowait, reason)
+
+    url = await served()
+    inside, outside = await connect(url), await connect(url)
+    assert "blue" in await inside.call("join", "blue")
+    await asyncio.to_thread(socketio.emit, "to blue", 1, to="blue")
+    await asyncio.to_thread(socketio.emit, "to all", 2)
+    assert await inside.next() == ("to blue", 1)
+    assert await outside.next() == ("to all", 2)
+    await outside.emit("leave")
+    assert await asyncio.wait_for(left.get(), 10) == "server disconnect"
+
+
+async def test_a_class_based_namespace(socketio: Any, served: Any, connect: Any) -> None:
+    class Chat(SyncNamespace):
+        def on_say(self, text: str) -> str:
+            self.emit("said", text.upper())
+            self.enter_room(flask.request.sid, "talkers")  # type: ignore[attr-defined]
+            return "ok"
+
+    socketio.on_namespace(Chat("/chat"))
+    client = await connect(await served(), "/chat")
+    assert await client.call("say", "hello", namespace="/chat") == "ok"
+    assert await client.next() == ("said", "HELLO")
+
+
+async def test_a_handler_waits_for_its_client_and_others_go_on(socketio: Any, served: Any, connect: Any) -> None:
+    """``call`` in a handler, in a thread and on the loop."""
+
+    @socketio.on("ask me")
+    def ask_me() -> Any:
+        return call("question", 20, timeout=10)
+
+    @socketio.on("quick")
+    def quick() -> str:
+        return "quick"
+
+    url = await served()
+    asked, other = await connect(url), await connect(url)
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def question(n: int) -> int:
+        arrived.set()
+        await go_on.wait()
+        return n + 1
+
+    asked.on("question", question)
+    asking = asyncio.create_task(asked.call("ask me", timeout=10))
+    await asyncio.wait_for(arrived.wait(), 10)
+    assert await other.call("quick", timeout=10) == "quick"
+    go_on.set()
+    assert await asking == 21
+
+
+async def test_clients_are_told_when_the_server_stops(app: flask.Flask, socketio: Any) -> None:
+    client = Client()
+    ended = asyncio.Event()
+    client.on("disconnect", lambda *args: ended.set())
+    async with serve(asgi(app)) as url:
+        await client.connect(url, transports=["websocket"])
+    await asyncio.wait_for(ended.wait(), 10)
+
+
+def test_the_test_client(app: flask.Flask, socketio: Any) -> None:
+    """Flask-SocketIO's, with the cookies of the application's own test client; not on a loop."""
+
+    @socketio.on("who")
+    def who() -> str:
+        emit("hello", flask.session["name"])
+        return "asked"
+
+    browser = app.test_client()
+    browser.get("/login/ada")
+    client = socketio.test_client(app, flask_test_client=browser)
+    assert client.is_connected()
+    assert client.emit("who", callback=True) == "asked"
+    assert client.get_received() == [{"name": "hello", "args": ["ada"], "namespace": "/"}]
+    client.disconnect()
+    assert not client.is_connected()
