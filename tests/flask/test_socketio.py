@@ -16,7 +16,7 @@ from blockbuster import BlockBuster
 from decant import socketio as twins
 from decant.faces import face
 from decant.faces.values import shown
-from decant.flask import asgi
+from decant.flask import asgi, blocking
 from decant.socketio import SyncNamespace
 from tests.serving import serve
 from tests.socketio.conftest import Client
@@ -237,6 +237,24 @@ async def test_a_handler_waits_for_its_client_and_others_go_on(socketio: Any, se
     assert await other.call("quick", timeout=10) == "quick"
     go_on.set()
     assert await asking == 21
+
+
+@pytest.mark.parametrize(("views", "name"), [("threads", "decant"), ("loop", "MainThread")])
+async def test_where_handlers_run(app: flask.Flask, socketio: Any, connect: Any, views: Any, name: str) -> None:
+    """In a thread or on the loop, as views do; what is marked as blocking always in a thread."""
+    socketio.on("here")(lambda: threading.current_thread().name)
+    socketio.on("blocks")(blocking(lambda: threading.current_thread().name))
+
+    @socketio.on("waits")
+    async def waits() -> str:
+        await asyncio.sleep(0)
+        return threading.current_thread().name
+
+    async with serve(asgi(app, views=views)) as url:
+        client = await connect(url)
+        assert (await client.call("here")).startswith(name)
+        assert (await client.call("blocks")).startswith("decant")
+        assert await client.call("waits") == "MainThread"
 
 
 async def test_clients_are_told_when_the_server_stops(app: flask.Flask, socketio: Any) -> None:

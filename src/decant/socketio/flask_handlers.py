@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run", "run_in_app_context"]
 
-BLOCKING: Final = "__decant_blocking__"
+BLOCKING: Final = "decant_blocking"
 """On a function that :func:`decant.flask.blocking` has marked."""
 _MAX_TASKS: Final = 64
 _tasks: Final = Threads(_MAX_TASKS, grace_s=1.0)
