@@ -57,7 +57,7 @@ def register_extensions(app):
     if app.config["CORS_ORIGINS"]:
         cors.init_app(
             app,
-            resources={r"/api/v1/*": {"origins": app.config["CORS_ORIGINS"]}},
+            resources={r"^/api/v1/": {"origins": app.config["CORS_ORIGINS"]}},
             methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=[
@@ -71,6 +71,7 @@ def register_extensions(app):
                 "X-Request-ID",
             ],
             supports_credentials=False,
+            always_send=False,
             max_age=86400,
         )
     socketio.init_app(

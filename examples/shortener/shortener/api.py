@@ -88,12 +88,21 @@ def read_json():
     """The body, a JSON object. 415, 400 or 422 if it is none."""
     if not request.is_json:
         abort(415, "Send the body as application/json.")
+    raw = read_body()
     try:
-        body = json.loads(request.get_data().decode(), object_pairs_hook=no_twice, parse_constant=no_constant)
+        body = json.loads(raw.decode(), object_pairs_hook=no_twice, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         abort(400, f"The body is not JSON: {str(error)[:200]}.")
     if not isinstance(body, dict):
         raise Rejected([{"detail": "The body must be a JSON object.", "pointer": "#"}])
+    return body
+
+
+def read_body():
+    """The body. 413 also where it comes in chunks, which Werkzeug would cut off at the limit and give to us."""
+    body = request.get_data()
+    if request.content_length is None and len(body) >= request.max_content_length:
+        abort(413)
     return body
 
 
@@ -435,8 +444,9 @@ def create_import():
     read_query()
     if request.mimetype != "text/csv":
         abort(415, "Send the body as text/csv.")
+    content = read_body()
     try:
-        made = csvfiles.begin(g.api_user, request.get_data(), "links.csv")
+        made = csvfiles.begin(g.api_user, content, "links.csv")
     except csvfiles.UnderWay as error:
         raise Rejected([{"detail": str(error), "pointer": "#"}], 409, "Conflict") from None
     except csvfiles.Malformed as error:
