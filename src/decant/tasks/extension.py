@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 from weakref import WeakKeyDictionary
 
 from ..context import current_app, has_app, on_quart
@@ -59,6 +59,8 @@ class Tasks:
     :param conf: settings, as ``task_always_eager=True``; :class:`~decant.tasks.settings.Conf` lists them.
     """
 
+    conf_class: ClassVar[type[Conf]] = Conf
+
     def __init__(
         self,
         app: Any = None,
@@ -78,7 +80,7 @@ class Tasks:
         self.Task: type[Task] = task_cls or Task
         self.is_sync = False
         """Whether it serves Flask applications, whose code gets faces."""
-        self._conf = Conf()
+        self._conf = self.conf_class()
         self._confs: WeakKeyDictionary[Any, Conf] = WeakKeyDictionary()
         self._runtimes: WeakKeyDictionary[Any, Runtime] = WeakKeyDictionary()
         self._related: list[tuple[Any, str | None]] = []

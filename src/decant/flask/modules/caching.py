@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import Any, Final
 
 from ... import cache
-from ...cache import backends, jinja2ext, signals, utils
+from ...cache import backends, jinja2ext, serializers, signals, utils
+from ...cache.backends import BaseCache as _Stored
 from ...faces import face
 from .table import Module, names
 
@@ -28,8 +29,8 @@ class Cache(cache.Cache):
             return super().init_app(app, config)  # which says that it must be one
         said = {**app.config, **(self.config or {}), **(config or {})}
         own: dict[str, Any] = {"CACHE_TYPE": _kind(said.get("CACHE_TYPE", "NullCache"))}
-        if said.get("CACHE_SERIALIZER") is None and own["CACHE_TYPE"] not in ("NullCache", "null"):
-            own["CACHE_SERIALIZER"] = "pickle"
+        if said.get("CACHE_SERIALIZER") is None:
+            own["CACHE_SERIALIZER"] = _serializer(own["CACHE_TYPE"])
         return super().init_app(app, {**(config or {}), **own})
 
 
@@ -115,6 +116,24 @@ def _kind(kind: Any) -> Any:
         factory: Callable[..., Any] = kind.factory
         return factory
     return getattr(kind, "_twin_class", kind)
+
+
+class _OwnMemory:
+    """Pickles of this process, which nobody else can write: nothing to warn of."""
+
+    def __init__(self) -> None:
+        self._pickle = serializers.PickleSerializer()
+        self.dumps, self.loads = self._pickle.dumps, self._pickle.loads
+
+
+def _serializer(kind: Any) -> Any:
+    """For a store of :mod:`decant.cache` what Flask-Caching has; others serialize for themselves."""
+    if kind in ("SimpleCache", "simple", backends.SimpleCache):
+        return _OwnMemory()
+    if kind in ("NullCache", "null", backends.NullCache):
+        return None
+    is_ours = "." not in kind if isinstance(kind, str) else isinstance(kind, type) and issubclass(kind, _Stored)
+    return "pickle" if is_ours else None
 
 
 _STORES: Final = {name: face(getattr(backends, name)) for name in backends.__all__ if name != "BaseCache"}

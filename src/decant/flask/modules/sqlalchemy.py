@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from ... import database
-from ...database import model, pagination, query, record_queries, track_modifications
-from ...faces import face, twin_of
+from ...database import app_setup, model, pagination, query, record_queries, track_modifications
+from ...faces import face
 from .table import Module, names
 
-__all__ = ["MODULES", "Session"]
+__all__ = ["MODULES"]
 
 
-class _Sessions(type):
-    def __instancecheck__(cls, instance: Any) -> bool:
-        twin = twin_of(instance)
-        if isinstance(twin, database.AsyncSession):
-            twin = twin.sync_session
-        if cls is Session:
-            return isinstance(twin, database.Session)
-        return type.__instancecheck__(cls, twin)
-
-
-class Session(database.Session, metaclass=_Sessions):
-    """:class:`decant.database.Session`, of which ``db.session()`` is an instance."""
-
-
-_PAGES: Final = {name: face(getattr(pagination, name)) for name in pagination.__all__}
+_PAGES: Final = {
+    name: getattr(pagination, f"Plain{name}") for name in ("Pagination", "SelectPagination", "QueryPagination")
+}
 
 MODULES: Final = {
     "flask_sqlalchemy": Module(
@@ -41,7 +29,7 @@ MODULES: Final = {
             "before_models_committed": "it is in flask_sqlalchemy.track_modifications",
         },
     ),
-    "flask_sqlalchemy.cli": Module({}, {"add_models_to_shell": "SQLAlchemy(add_models_to_shell=True) does it"}),
+    "flask_sqlalchemy.cli": Module({"add_models_to_shell": app_setup.models_by_name}),
     "flask_sqlalchemy.extension": Module({"SQLAlchemy": face(database.SQLAlchemy)}),
     "flask_sqlalchemy.model": Module(
         names(
@@ -56,7 +44,7 @@ MODULES: Final = {
     "flask_sqlalchemy.record_queries": Module(
         {"get_recorded_queries": record_queries.get_recorded_queries, "_QueryInfo": record_queries.QueryInfo}
     ),
-    "flask_sqlalchemy.session": Module({"Session": Session}),
+    "flask_sqlalchemy.session": Module({"Session": database.Session}),
     "flask_sqlalchemy.table": Module({}, {"_Table": "it is db.Table"}),
     "flask_sqlalchemy.track_modifications": Module(
         names(track_modifications, "models_committed", "before_models_committed")
