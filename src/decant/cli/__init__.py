@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ..errors import DecantError
+from .routes import routes
 from .serve import serve
 from .tasks import tasks
 from .up import up
@@ -31,6 +32,7 @@ _NoArgsIsHelpError: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # 
 
 decant.add_command(up)
 decant.add_command(serve)
+decant.add_command(routes)
 decant.add_command(worker)
 decant.add_command(tasks)
 

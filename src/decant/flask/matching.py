@@ -17,14 +17,14 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import MapAdapter, RequestRedirect, Rule
 
-__all__ = ["FLASK", "QUART", "Decision", "Half", "Matcher", "below", "specificity"]
+__all__ = ["FLASK", "QUART", "Decision", "Half", "HalfName", "Matcher", "below", "shape", "specificity"]
 
 QUART: Final = "quart"
 FLASK: Final = "flask"
 HalfName = Literal["quart", "flask"]
 Scope = MutableMapping[str, Any]
 Key = tuple[tuple[int, int, int], ...]
-_ARGUMENT: Final = re.compile(r"<(?:(?P<converter>[a-zA-Z_]\w*)(?:\([^)]*\))?:)?[a-zA-Z_]\w*>")
+_ARGUMENT: Final = re.compile(r"<(?:(?P<converter>[a-zA-Z_]\w*)(?P<options>\([^)]*\))?:)?[a-zA-Z_]\w*>")
 _PREFLIGHT: Final = b"access-control-request-method"
 
 
@@ -37,7 +37,7 @@ def below(scope: Scope) -> str:
 
 
 def specificity(rule: Rule) -> Key:
-    """Sorts before that of every less specific rule; equal where two rules match the same paths."""
+    """Sorts before that of every less specific rule."""
     assert rule.map is not None
     converters = rule.map.converters
     found = []
@@ -46,6 +46,15 @@ def specificity(rule: Rule) -> Key:
         weight = sum(getattr(converters.get(name), "weight", 100) for name in names)
         found.append((int(bool(names)), weight, -len(re.sub(r"<\w+>", "", part)) if names else 0))
     return tuple(found)
+
+
+def shape(rule: Rule) -> str:
+    """The rule without the names of its arguments: equal where two rules match the same paths."""
+    return (
+        _ARGUMENT.sub(lambda match: f"<{match['converter'] or ''}{match['options'] or ''}>", rule.rule)
+        .replace("<string>", "<>")
+        .replace("<default>", "<>")
+    )
 
 
 @dataclass
