@@ -75,7 +75,7 @@ class Asgi:
         self.connections = Connections()
         self.watchdog = Watchdog()
         self.views_ = Views(app, views, threads, self.watchdog)
-        self.sockets = Sockets(app, sockets, limits.grace_s)
+        self.sockets = Sockets(app, sockets, limits.grace_s, limits.idle_s)
         self.lifespan = Lifespan(self)
         self._beside = self.lifespan.beside(self._serve)
 
@@ -92,7 +92,8 @@ class Asgi:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self.sockets.serve(scope, receive, send, self)
+            connections = self.connections if self.lifespan.serves else None
+            await self.sockets.serve(scope, receive, send, connections, multiprocess=self.multiprocess)
             return
         exchange = Exchange(self.app, scope, send, self.limits)
         if self.lifespan.serves:

@@ -1,22 +1,124 @@
-"""WebSockets of unmodified extensions (Flask-SocketIO in threads, Flask-Sock): they are given a socket of their own."""
+"""WebSockets of unmodified extensions, Flask-SocketIO in threads and Flask-Sock: each is given a socket of its own.
+
+Both talk RFC 6455 themselves, on the connection that the development server and Gunicorn let them have. An ASGI server
+keeps that, and gives messages instead. So the application gets one end of a pair of sockets, in a thread, and
+:class:`~decant.flask.tunnel.Tunnel` is the client at the other end.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
+from io import BytesIO
+from typing import Any, Final
 
 from ..bridge import Threads
+from .environ import environ_of
+from .tunnel import Refused, Tunnel
 
 __all__ = ["Sockets"]
 
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+logger = logging.getLogger("decant.flask")
+_PAGE: Final = 64 * 1024
+_FULL: Final = Refused(503, [("Content-Type", "text/plain"), ("Retry-After", "5")], b"too many WebSockets are open\n")
+
 
 class Sockets:
-    """The WebSockets of one application."""
+    """The WebSockets of one application.
 
-    def __init__(self, app: Any, size: int, grace_s: float) -> None:
-        self.app, self.grace_s = app, grace_s
-        self.threads = Threads(size, max_queued=0, grace_s=grace_s)
+    :param size: how many may be open; each holds a thread for its whole life. One more is refused with status 503.
+    :param grace_s: how long a handler may go on after its client has gone.
+    :param idle_s: how long a client may take nothing of what is sent.
+    """
 
-    async def serve(self, scope: Any, receive: Any, send: Any, asgi: Any) -> None:
-        """Refuse it."""
-        await receive()
-        await send({"type": "websocket.close", "code": 1000, "reason": ""})
+    def __init__(self, app: Any, size: int, grace_s: float, idle_s: float) -> None:
+        self.app, self.grace_s, self.idle_s = app, grace_s, idle_s
+        self.threads = Threads(size, max_queued=0, grace_s=1.0)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, connections: Any, *, multiprocess: bool) -> None:
+        """Serve one, to its end.
+
+        :param connections: what is told of it while it is open, to end it when the server stops; or ``None``.
+        """
+        if (await receive())["type"] != "websocket.connect":
+            return
+        if self.threads.full:
+            await _refuse(scope, send, _FULL)
+            return
+        tunnel = Tunnel(scope, receive, send, grace_s=self.grace_s, idle_s=self.idle_s)
+        environ = environ_of(scope, BytesIO(), multiprocess=multiprocess)
+        tunnel.prepare(environ)
+        answer = _Answer()
+        if connections is not None:
+            connections.add(tunnel)
+        try:
+            refused = await tunnel.run(self.threads.run(_call, self.app, environ, answer), answer.given)
+        finally:
+            if connections is not None:
+                connections.discard(tunnel)
+        if refused is not None:
+            await _refuse(scope, send, refused)
+
+
+class _Answer:
+    """What the application answers by HTTP, if it does not take the socket."""
+
+    def __init__(self) -> None:
+        self._status, self._headers, self._body = 0, list[tuple[str, str]](), bytearray()
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        self._status, self._headers = int(status[:3]), headers
+        return self.take
+
+    def take(self, data: bytes) -> None:
+        self._body += data[: _PAGE - len(self._body)]
+
+    def given(self) -> Refused | None:
+        """An answer with status 200 is one, too: it is no WebSocket's."""
+        if not self._status:
+            return None
+        kept = [pair for pair in self._headers if pair[0].lower() != "content-length"]
+        return Refused(self._status, kept, bytes(self._body))
+
+    def failed(self) -> None:
+        """The application raised."""
+        self._status, self._headers, self._body = 500, [("Content-Type", "text/plain")], bytearray(b"failed\n")
+
+
+def _call(app: Any, environ: dict[str, Any], answer: _Answer) -> None:
+    """Run the application, which ends with its WebSocket; then both raise, as no answer may follow."""
+    sock = environ["werkzeug.socket"]
+    try:
+        iterable: Iterable[bytes] = app(environ, answer.start_response)
+        try:
+            for data in iterable:
+                answer.take(data)
+        finally:
+            if (close := getattr(iterable, "close", None)) is not None:
+                close()
+    except (ConnectionError, StopIteration):
+        pass
+    except Exception:
+        logger.exception("The WebSocket %s failed", environ["PATH_INFO"])
+        answer.failed()
+    except SystemExit as error:
+        logger.error("The WebSocket %s ended by %r", environ["PATH_INFO"], error)
+    finally:
+        with suppress(OSError):  # closing alone would not end what another thread reads
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+
+
+async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1000, "reason": ""})  # answered 403
+        return
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in refused.headers]
+    headers.append((b"content-length", b"%d" % len(refused.body)))
+    await send({"type": "websocket.http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": refused.body, "more_body": False})
