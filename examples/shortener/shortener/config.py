@@ -2,6 +2,8 @@
 
 import os
 
+from celery.schedules import crontab
+
 
 def env_bool(name, default=False):
     return os.environ.get(name, str(default)).strip().lower() in ("1", "true", "yes", "on")
@@ -51,6 +53,7 @@ class Config:
         "worker_prefetch_multiplier": 1,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {"visibility_timeout": 3600},
+        "beat_schedule": {"forget": {"task": "shortener.forget", "schedule": crontab(hour=3, minute=17)}},
     }
 
     # Sessions
@@ -73,6 +76,7 @@ class Config:
     CORS_ORIGINS = env_list("CORS_ORIGINS")
     MAX_CONTENT_LENGTH = env_int("MAX_CONTENT_LENGTH", 1024 * 1024)
     IMPORT_MAX_MB = env_int("IMPORT_MAX_MB", 25)
+    IMPORT_KEEP_DAYS = env_int("IMPORT_KEEP_DAYS", 30)
     IMPORT_MAX_ROWS = env_int("IMPORT_MAX_ROWS", 100_000)
     PASSWORD_METHOD = os.environ.get("PASSWORD_METHOD", "scrypt")
 

@@ -2,16 +2,24 @@
 
 import hashlib
 import secrets
+import sqlite3
 import uuid
 from datetime import UTC, date, datetime, timedelta
 
 from flask import current_app
 from flask_login import UserMixin
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, TypeDecorator, Uuid, text
+from sqlalchemy import Engine, ForeignKey, Index, LargeBinary, String, TypeDecorator, Uuid, event, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from .extensions import db, login_manager
+
+
+@event.listens_for(Engine, "connect")
+def enforce_foreign_keys(connection, record):
+    """SQLite deletes what belongs to a deleted row only if it is told to."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA foreign_keys = ON")
 
 
 def utcnow():
@@ -140,7 +148,7 @@ class Link(db.Model):
     visits = db.Column(db.BigInteger, nullable=False, default=0)
     created_at = db.Column(UtcDateTime, nullable=False, default=utcnow)
 
-    tags = db.relationship("Tag", secondary=link_tags, order_by="Tag.name", backref="links", passive_deletes=True)
+    tags = db.relationship("Tag", secondary=link_tags, order_by="Tag.name", backref="links")
     days = db.relationship("ClickDay", lazy="dynamic", cascade="all, delete-orphan", passive_deletes=True)
 
     @property

@@ -1,14 +1,16 @@
 """What Celery's workers do."""
 
 import logging
+from datetime import timedelta
 
 from celery import shared_task
+from flask import current_app
 from werkzeug.datastructures import MultiDict
 
 from . import csvfiles
 from .extensions import db, socketio
 from .forms import LinkFields
-from .models import Import, RefusedRow
+from .models import Import, Job, RefusedRow, utcnow
 from .services import SlugTaken, add_link, forget_link
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,15 @@ def run_import(self, import_id):
     else:
         csvfiles.end(found, "done")
     tell(import_id)
+
+
+@shared_task(name="shortener.forget", ignore_result=True)
+def forget():
+    """Each night: what nobody asks for any more."""
+    Job.query.filter(Job.created_at < utcnow() - timedelta(days=1)).delete(synchronize_session=False)
+    old = utcnow() - timedelta(days=current_app.config["IMPORT_KEEP_DAYS"])
+    Import.query.filter(Import.finished_at < old).delete(synchronize_session=False)
+    db.session.commit()
 
 
 def do_batch(import_id, names, rows, done, hosts):
