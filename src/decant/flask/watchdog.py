@@ -122,12 +122,10 @@ class Watchdog:
                 self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, which looks no more."""
+        """Look no more; the thread ends at once, and is not waited for."""
         with self._starting:
-            thread, self._thread = self._thread, None
+            self._thread = None
             self._stop.set()
-        if thread is not None and thread.is_alive():
-            thread.join()
 
     async def watch(self, awaitable: Awaitable[T], describe: Describe) -> T:
         """Await it bridged, in the running task, and watch each of its steps.

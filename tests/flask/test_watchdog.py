@@ -1,0 +1,256 @@
+"""The watchdog: who holds the event loop is said while it is held, once, with the line; who waits is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import flask
+import prometheus_client
+import pytest
+
+from decant import Quart, wait
+from decant.bridge import bridged, in_thread
+from decant.flask import asgi, blocking, mount
+from decant.flask.watchdog import Subject, Watchdog, _Rate
+from tests.flask.loop_asking import ask, ask_all
+from tests.serving import serve
+
+LOGGER = "decant.flask.watchdog"
+
+
+class Keeps(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def records() -> Iterator[list[logging.LogRecord]]:
+    handler = Keeps()
+    logging.getLogger(LOGGER).addHandler(handler)
+    yield handler.records
+    logging.getLogger(LOGGER).removeHandler(handler)
+
+
+def hold(records: list[logging.LogRecord]) -> bool:
+    """Hold the loop until it is told, at most five seconds; whether it was."""
+    deadline = time.monotonic() + 5
+    while not records and time.monotonic() < deadline:
+        sum(range(100))
+    return bool(records)
+
+
+def hold_for(seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        sum(range(100))
+
+
+@pytest.fixture
+def app(records: list[logging.LogRecord]) -> flask.Flask:
+    app = flask.Flask("held")
+
+    @app.get("/hold/<name>")
+    def holds(name: str) -> dict[str, Any]:
+        seen = hold(records)  # the line that is to be told
+        return {"seen": seen, "records": len(records)}
+
+    @app.get("/template")
+    def template() -> str:
+        return flask.render_template_string("\n{{ hold() }}", hold=lambda: hold(records))
+
+    @app.get("/for/<float:seconds>")
+    def holds_for(seconds: float) -> str:
+        hold_for(seconds)
+        return "held"
+
+    @app.get("/wait")
+    def waits() -> str:
+        wait(asyncio.sleep(0.8))
+        return "waited"
+
+    @app.get("/short")
+    def short() -> str:
+        hold_for(0.006)
+        return "short"
+
+    @app.get("/blocking")
+    @blocking
+    def blocks() -> str:
+        time.sleep(0.8)
+        return "blocked"
+
+    @app.get("/async")
+    async def asynchronous() -> dict[str, Any]:
+        await asyncio.sleep(0.15)
+        return {"seen": hold(records)}
+
+    @app.get("/async-waits")
+    async def async_waits() -> str:
+        wait(asyncio.sleep(0.4))
+        await in_thread(time.sleep, 0.4)
+        return "waited"
+
+    return app
+
+
+async def held_total(view: str) -> float:
+    return await asyncio.to_thread(read_total, view)
+
+
+def read_total(view: str) -> float:
+    return prometheus_client.REGISTRY.get_sample_value("decant_loop_held_total", {"view": view}) or 0.0
+
+
+async def test_it_is_told_while_it_goes_on(app: flask.Flask, records: list[logging.LogRecord]) -> None:
+    before = await held_total("holds")
+    async with serve(asgi(app, views="loop")) as url:
+        assert flask.json.loads((await ask(url, "/hold/me"))[1]) == {"seen": True, "records": 1}
+    (record,) = records
+    said = record.getMessage()
+    assert "the view 'holds' (GET '/hold/me') has held the event loop for" in said
+    assert "still does" in said
+    assert said.index("dispatch_request") < said.index("seen = hold(records)  # the line that is to be told")
+    assert "sum(range(100))" in said, "the innermost line of its stack"
+    assert "@decant.flask.blocking" in said
+    assert record.__dict__["endpoint"] == "holds"
+    assert record.__dict__["file"] == __file__
+    assert record.__dict__["seconds"] > 0.1
+    assert hold.__code__.co_firstlineno < record.__dict__["line"] < hold_for.__code__.co_firstlineno
+    assert await held_total("holds") == before + 1
+
+
+async def test_a_template_is_told_with_its_line(app: flask.Flask, records: list[logging.LogRecord]) -> None:
+    async with serve(asgi(app, views="loop")) as url:
+        assert (await ask(url, "/template"))[1].strip() == "True"
+    assert '"<template>", line 2, in template' in records[0].getMessage()
+
+
+async def test_each_occurrence_is_told_once_and_a_view_again_only_later(
+    app: flask.Flask, records: list[logging.LogRecord]
+) -> None:
+    before = await held_total("holds_for")
+    served = asgi(app, views="loop")
+    async with serve(served) as url:
+        for _ in range(3):
+            assert await ask(url, "/for/0.25") == (200, "held")
+        assert len(records) == 1
+        assert served.watchdog is not None
+        served.watchdog._rate.every_s = 0
+        assert await ask(url, "/for/0.25") == (200, "held")
+    assert len(records) == 2
+    assert "(2 more of this view since the last such line.)" in records[1].getMessage()
+    assert await held_total("holds_for") == before + 4
+
+
+async def test_who_waits_or_is_short_or_runs_in_a_thread_is_not_told(
+    app: flask.Flask, records: list[logging.LogRecord]
+) -> None:
+    """Though a hundred views of 6 ms keep the loop busy for longer than the watchdog allows to one."""
+    served = asgi(app, views="loop")
+    assert served.watchdog is not None
+    served.watchdog.after_s = 0.5
+    async with serve(served) as url:
+        paths = [*["/wait", "/async-waits", "/blocking"] * 3, *["/short"] * 100]
+        assert {status for status, _ in await ask_all(url, paths)} == {200}
+    assert [record.getMessage() for record in records] == []
+
+
+@pytest.mark.parametrize("mode", ["loop", "threads"])
+async def test_an_async_view_is_told_in_both_modes(
+    app: flask.Flask, records: list[logging.LogRecord], mode: Any
+) -> None:
+    async with serve(asgi(app, views=mode)) as url:
+        assert await ask(url, "/async-waits") == (200, "waited")
+        assert not records
+        assert flask.json.loads((await ask(url, "/async"))[1]) == {"seen": True}
+    said = records[0].getMessage()
+    assert "'asynchronous'" in said
+    if mode == "threads":
+        assert "await asyncio.to_thread(function)" in said
+
+
+async def test_in_a_quart_application_that_is_bridged_already_who_waits_is_not_told(
+    app: flask.Flask, records: list[logging.LogRecord]
+) -> None:
+    outer = await asyncio.to_thread(Quart, __name__)
+    mount(outer, app, views="loop")
+    async with serve(outer) as url:
+        assert await ask_all(url, ["/wait", "/async-waits"]) == [(200, "waited")] * 2
+        assert not records
+        assert (await ask(url, "/hold/me"))[0] == 200
+    assert len(records) == 1
+
+
+async def test_what_was_over_before_it_was_seen_is_told_without_a_stack(records: list[logging.LogRecord]) -> None:
+    watchdog = Watchdog()
+    watchdog.start()
+    watchdog._stop.set()  # as if the interpreter had been held, too
+
+    async def held() -> str:
+        hold_for(0.15)
+        return "done"
+
+    assert await watchdog._watched(bridged(held()), lambda: Subject("over", "the view 'over'", held)) == "done"
+    said = records[0].getMessage()
+    assert "the view 'over' held the event loop for" in said
+    assert f"{__file__}:{held.__code__.co_firstlineno} in" in said
+
+
+async def test_cancelling_exceptions_and_values_pass_through() -> None:
+    watchdog = Watchdog()
+    seen: list[str] = []
+
+    async def long() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            seen.append("cleaned up")
+            raise
+
+    async def raises() -> None:
+        await asyncio.sleep(0)
+        raise KeyError("own")
+
+    def describe() -> Subject:
+        return Subject(None, "a test")
+
+    task = asyncio.create_task(watchdog.watch(long(), describe))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == ["cleaned up"]
+    with pytest.raises(KeyError, match="own"):
+        await watchdog.watch(raises(), describe)
+    assert not watchdog._held
+    watchdog.stop()
+
+
+def test_a_minute_has_a_bounded_number_of_lines() -> None:
+    rate = _Rate(every_s=10, at_most=3)
+    assert [rate.take(f"view {number}") for number in range(5)] == [0, 0, 0, None, None]
+
+
+def test_its_thread_begins_once_and_ends() -> None:
+    watchdog = Watchdog()
+    watchdog.start()
+    thread = watchdog._thread
+    watchdog.start()
+    assert watchdog._thread is thread
+    assert thread is not None
+    assert watchdog.is_running
+    watchdog.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert not watchdog.is_running
+    assert thread not in threading.enumerate()
