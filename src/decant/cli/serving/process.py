@@ -20,7 +20,7 @@ from .applications import Application, before_import, made_servable
 from .draining import Served
 from .failures import in_a_line
 from .options import Options
-from .servers import accept_no_more, described, loop_factory, serving
+from .servers import accept_no_more, described, listen, loop_factory, serving
 from .targets import Target
 
 __all__ = ["main"]
@@ -77,7 +77,7 @@ class Process:
 
     async def _serve(self) -> None:
         application = await self._application()
-        served = Served(application.asgi, lambda: self.report.tell(ready=self.facts))
+        served = Served(application.asgi, self._ready)
         self._stop_on_signals(served)  # not before: until then SIGTERM ends the process at once
         try:
             await serving(self.options.server)(self._outermost(served), self.options, self.stop)
@@ -87,6 +87,10 @@ class Process:
             raise self._did_not_start(served, error) from error
         if served.failure is not None:
             raise self._did_not_start(served)
+
+    def _ready(self) -> None:
+        listen(self.options.descriptors)  # before the server does: who is told that we are ready may connect
+        self.report.tell(ready=self.facts)
 
     def _did_not_start(self, served: Served, error: BaseException | None = None) -> _Failed:
         if served.failure is not None or error is None:

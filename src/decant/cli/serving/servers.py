@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import CommandError
 from .options import Options
 
-__all__ = ["accept_no_more", "check_installed", "described", "loop_factory", "serving"]
+__all__ = ["accept_no_more", "check_installed", "described", "listen", "loop_factory", "serving"]
 
 _BACKLOG = 1024
 Serve = Callable[[Any, Options, asyncio.Event], Coroutine[Any, Any, None]]
@@ -65,7 +65,7 @@ async def _hypercorn(app: Any, options: Options, stop: asyncio.Event) -> None:
     config = _hypercorn_config(options)
     config.bind = [f"fd://{descriptor}" for descriptor in options.descriptors]
     config.workers, config.debug = 1, False
-    config.graceful_timeout, config.shutdown_timeout = options.open_s, options.drain_s
+    config.graceful_timeout, config.shutdown_timeout = options.drain_s, options.drain_s  # what is open ends before
     config.backlog = max(config.backlog, _BACKLOG)
     if config.errorlog == "-":
         config.errorlog = _quiet("hypercorn.error")
@@ -86,10 +86,10 @@ async def _uvicorn(app: Any, options: Options, stop: asyncio.Event) -> None:
         proxy_headers=False,  # it would believe every local client; --proxy-headers counts hops
         server_header=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=max(1, round(options.open_s)),
+        timeout_graceful_shutdown=max(1, round(options.drain_s)),
     )
     server = uvicorn.Server(config)
-    sockets = [_reusable(descriptor) for descriptor in options.descriptors]
+    sockets = [socket.socket(fileno=descriptor) for descriptor in options.descriptors]
     watching = asyncio.create_task(_then(stop, lambda: setattr(server, "should_exit", True)))
     try:
         await server.serve(sockets)
@@ -119,9 +119,8 @@ def _listening_at(descriptor: int, server: type) -> Any:
     from granian import net
 
     holder: Any = getattr(net, "SocketHolder")  # noqa: B009  # its stubs know neither that nor its arguments
-    bound = _reusable(descriptor)
+    bound = socket.socket(fileno=descriptor)
     local = bound.family == socket.AF_UNIX
-    bound.listen(_BACKLOG)
     bound.detach()
 
     class Listening(server):  # type: ignore[misc]
@@ -131,11 +130,13 @@ def _listening_at(descriptor: int, server: type) -> Any:
     return Listening
 
 
-def _reusable(descriptor: int) -> socket.socket:
-    """The socket; it may listen although connections of a former server of the address are still closing."""
-    bound = socket.socket(fileno=descriptor)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    return bound
+def listen(descriptors: Sequence[int]) -> None:
+    """Let connections queue; also where those of a former server of the address are still closing."""
+    for descriptor in descriptors:
+        bound = socket.socket(fileno=descriptor)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.listen(_BACKLOG)
+        bound.detach()
 
 
 def accept_no_more(options: Options) -> None:
