@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import gc
 import inspect
 import threading
 from collections import namedtuple
@@ -712,3 +713,49 @@ def test_a_flask_view_behind_a_face(anywhere: Anywhere) -> None:
         assert limiter.hits == {"a": 3, "b": 1}
 
     anywhere(scenario)
+
+
+def test_a_twin_has_one_face_while_somebody_holds_it() -> None:
+    """Handed on by its own __init__, as an extension that registers itself; then returned, or made once more."""
+    registered: list[Any] = []
+
+    class Extension:
+        def __init__(self) -> None:
+            registered.append(faced(self))
+
+        @io_method
+        async def itself(self) -> Any:
+            return self
+
+    made = face(Extension)()
+    assert registered == [made]
+    assert registered.pop() is made
+    assert made.itself() is made
+    twin = twin_of(made)
+    known = id(made)
+    del made
+    gc.collect()
+    assert faced(twin) is not None
+    assert twin_of(faced(twin)) is twin, f"another one, now that {known} is gone"
+
+
+def test_what_serves_both_worlds_is_shown_as_it_is() -> None:
+    """A query, say, that has __aiter__ for the one and __iter__ for the other."""
+
+    class Both:
+        __decant_both__ = True
+
+        def __iter__(self) -> Any:
+            return iter([1])
+
+        async def __aiter__(self) -> AsyncIterator[int]:
+            yield 1
+
+    class Twin:
+        @io_method
+        async def both(self) -> Both:
+            return Both()
+
+    got = face(Twin)().both()
+    assert type(got) is Both
+    assert [*got] == [1]

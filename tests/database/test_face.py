@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import flask
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Engine, event, func, inspect, select
 from sqlalchemy.exc import LegacyAPIWarning
 
-from decant.database import Query, SQLAlchemy, get_recorded_queries
+from decant.bridge import bridged
+from decant.database import Query, Session, SQLAlchemy, get_recorded_queries
+from decant.database.pagination import PlainPagination
 from decant.faces import face
 
 Flask_SQLAlchemy = face(SQLAlchemy)
@@ -158,3 +162,131 @@ def test_the_shell_and_the_commands_are_there(app: flask.Flask, db: Any, models:
         assert context["User"] is models.User
         assert context["db"].session.scalar(select(func.count()).select_from(models.User)) == 0
     assert "upgrade" in app.cli.commands["db"].commands  # type: ignore[attr-defined]
+
+
+@pytest.fixture(params=["in a thread of its own", "in a bridge"])
+def run(request: pytest.FixtureRequest) -> Callable[[Callable[[], None]], None]:
+    """Runs a function of a Flask application: under WSGI as ever, or under the shim."""
+
+    async def call(function: Callable[[], None]) -> None:
+        function()
+
+    if request.param == "in a bridge":
+        return lambda function: asyncio.run(bridged(call(function)))
+    return lambda function: function()
+
+
+def test_the_engine_is_sqlalchemys_own(app: flask.Flask, db: Any, url: str, run: Any) -> None:
+    """For whatever takes an Engine: inspect, create_all, listeners, execution options, transactions, savepoints."""
+    opened: list[Any] = []
+
+    def work() -> None:
+        with app.app_context():
+            engine = db.engine
+            assert isinstance(engine, Engine)
+            assert engine is db.engines[None] is db.engine
+            assert engine is db.session.get_bind() is db.session().get_bind()
+
+            @event.listens_for(engine, "connect")
+            def connected(connection: Any, record: Any) -> None:
+                cursor = connection.cursor()
+                cursor.execute("SELECT 1")
+                opened.append(cursor.fetchone())
+                cursor.close()
+
+            engine.dispose()
+            table = db.Table("things", db.Column("id", db.Integer, primary_key=True))
+            db.metadata.create_all(engine)
+            assert inspect(engine).has_table("things")
+            with engine.begin() as connection:
+                connection.execute(table.insert(), [{"id": 1}, {"id": 2}])
+                with connection.begin_nested() as savepoint:
+                    connection.execute(table.delete())
+                    savepoint.rollback()
+            with engine.connect() as connection:
+                assert connection.scalar(select(func.count()).select_from(table)) == 2
+                connection.execute(table.delete())
+                connection.rollback()
+                assert [*connection.execute(select(table.c.id).order_by(table.c.id)).scalars()] == [1, 2]
+            with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+                connection.execute(table.delete().where(table.c.id == 1))
+            with engine.connect() as connection:
+                assert connection.scalar(select(func.count()).select_from(table)) == 1
+            table.drop(engine)
+            engine.dispose()
+
+    run(work)
+    assert opened
+    assert set(opened) == {(1,)}
+
+
+def test_the_engine_shows_the_url_of_the_configuration(
+    make_app: Callable[..., Any], db: Any, tmp_path: Path, run: Any
+) -> None:
+    """Which driver answers it, `engine.driver` tells."""
+    app = make_app(db, "postgres://user:secret@localhost/name", flask.Flask, SQLALCHEMY_BINDS={"a": "sqlite://"})
+
+    def work() -> None:
+        with app.app_context():
+            assert db.engine.url.render_as_string() == "postgresql://user:***@localhost/name"
+            assert (db.engine.driver, db.engine.name) == ("asyncpg", "postgresql")
+            assert str(db.engines["a"].url) == "sqlite://"
+
+    run(work)
+
+
+def test_db_session_called_is_a_session(
+    app: flask.Flask, db: Any, models: SimpleNamespace, run: Callable[[Callable[[], None]], None]
+) -> None:
+    """SQLAlchemy's synchronous one, the same in one context; its transactions are context managers."""
+
+    def work() -> None:
+        with app.app_context():
+            session = db.session()
+            assert session is db.session() is db.session().sync_session
+            assert isinstance(session, Session)
+            with session.begin():
+                session.add(models.User(name="ada"))
+                with session.begin_nested() as savepoint:
+                    session.add(models.User(name="bob"))
+                    savepoint.rollback()
+            assert session.scalars(select(models.User.name)).all() == ["ada"]
+            assert isinstance(db.session.query(models.User), Query)
+            session.execute(models.User.__table__.delete())
+            session.commit()
+        with app.app_context():
+            assert db.session() is not session
+
+    run(work)
+
+
+def test_pages_of_an_applications_own_query_when_they_are_made(
+    app: flask.Flask, db: Any, models: SimpleNamespace
+) -> None:
+    """A subclass of Flask-SQLAlchemy's Pagination is made by calling it, without an application, too."""
+
+    class Numbers(PlainPagination):
+        def _query_items(self) -> list[Any]:
+            return list(range(25))[self._query_offset : self._query_offset + self.per_page]
+
+        def _query_count(self) -> int:
+            return 25
+
+    page = Numbers(page=2, per_page=10)
+    assert page.items == [*range(10, 20)]
+    assert (page.total, page.pages, page.has_next, page.first, page.last) == (25, 3, True, 11, 20)
+    assert page.next().items == [20, 21, 22, 23, 24]
+    assert [*page.prev()] == [*range(10)]
+    with app.app_context():
+        assert isinstance(models.User.query.paginate(), PlainPagination)
+        assert isinstance(db.paginate(select(models.User)), PlainPagination)
+
+
+def test_the_extension_is_the_one_that_was_made(make_app: Callable[..., Any]) -> None:
+    """`app.extensions` has it, and so has the shell."""
+    app = flask.Flask("test_app")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    db = Flask_SQLAlchemy(app)
+    assert app.extensions["sqlalchemy"] is db
+    with app.app_context():
+        assert app.make_shell_context()["db"] is db

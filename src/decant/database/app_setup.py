@@ -13,7 +13,7 @@ from .migrate.commands import group
 if TYPE_CHECKING:
     from .extension import SQLAlchemy
 
-__all__ = ["set_up"]
+__all__ = ["models_by_name", "set_up"]
 
 _LAZY_LOADS: Final = ("allow", "warn", "raise")
 
@@ -31,7 +31,7 @@ def set_up(db: SQLAlchemy, app: Any) -> None:
     if "db" not in app.cli.commands:  # Flask-Migrate's, perhaps
         app.cli.add_command(group)
     if db.add_models_to_shell:
-        app.shell_context_processor(_shell_context)
+        app.shell_context_processor(models_by_name)
     if lazy_loads != "allow":
         lazy.listen(db.session_class)
     if app.config.setdefault("SQLALCHEMY_TRACK_MODIFICATIONS", False):
@@ -69,7 +69,7 @@ def _answer_503(app: Any) -> None:
         handlers.setdefault(kind, answer if on_quart(app) else _answer)
 
 
-def _shell_context() -> dict[str, Any]:
-    """``db`` and every model, by name."""
+def models_by_name() -> dict[str, Any]:
+    """``db`` and every model, by name: what a shell has."""
     db = current_app().extensions["sqlalchemy"]
     return {mapper.class_.__name__: mapper.class_ for mapper in db.Model.registry.mappers} | {"db": db}

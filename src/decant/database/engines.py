@@ -20,7 +20,7 @@ from ..bridge import flow
 from ..errors import ConfigError
 from .pool import BridgedQueuePool
 from .unavailable import watch
-from .urls import async_url, asyncpg_arguments, is_memory
+from .urls import async_url, asyncpg_arguments, is_memory, plain_drivername
 
 __all__ = ["Engines", "engine_options", "make_engine"]
 
@@ -32,10 +32,14 @@ Options = dict[str, Any]
 
 
 def engine_options(
-    config: dict[str, Any], defaults: Mapping[str, Any], instance_path: Path
+    config: dict[str, Any],
+    defaults: Mapping[str, Any],
+    instance_path: Path,
+    drivernames: dict[str | None, str] | None = None,
 ) -> dict[str | None, Options]:
     """What ``create_async_engine`` gets for each bind key, from Flask-SQLAlchemy's configuration keys.
 
+    :param drivernames: gets those of the URLs as they are configured, ``postgresql`` say.
     :raises RuntimeError: if there is neither a URL nor a bind.
     :raises ConfigError: if a value is wrong.
     """
@@ -58,7 +62,10 @@ def engine_options(
             raise ConfigError(name, options, "a URL, or a dictionary with the key 'url', is needed")
         options.setdefault("echo", echo)
         options.setdefault("echo_pool", echo)
-        options["url"] = async_url(options["url"], name, instance_path)
+        written = options["url"]
+        options["url"] = async_url(written, name, instance_path)
+        if drivernames is not None:
+            drivernames[key] = plain_drivername(written)
         options["connect_args"] = dict(options.get("connect_args", {}))
         _set_driver_defaults(options, pgbouncer)
     return found

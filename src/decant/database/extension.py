@@ -15,11 +15,12 @@ from ..context import current_app, has_app, on_quart
 from ..faces import faced, io_method
 from ..warn import warn
 from . import record_queries
+from .anywhere import adapt, pool_class
 from .app_setup import set_up
 from .engines import Engines, engine_options, make_engine
 from .flavor import abort, in_flask, value_or_awaitable
 from .model import Model, declarative_bases, make_model
-from .pagination import Pagination, SelectPagination
+from .pagination import Pagination, paginated
 from .query import Query
 from .scope import ScopedSession
 from .session import AsyncSession, Session
@@ -116,11 +117,13 @@ class SQLAlchemy:
             raise RuntimeError(
                 "A 'SQLAlchemy' instance has already been registered on this app. Import and use that instance instead."
             )
-        options = engine_options(app.config, self._engine_options, Path(app.instance_path))
+        drivernames: dict[str | None, str] = {}
+        options = engine_options(app.config, self._engine_options, Path(app.instance_path), drivernames)
         for key in options:
             self.make_metadata(key)
         records = bool(app.config.get("SQLALCHEMY_RECORD_QUERIES", False))
-        self._engines[app] = Engines(options, self.make_engine, record_queries.listen if records else None)
+        make = self.make_engine if is_quart else self._maker_for_flask(drivernames)
+        self._engines[app] = Engines(options, make, record_queries.listen if records else None)
         set_up(self, app)
         app.extensions["sqlalchemy"] = self if is_quart else faced(self)
 
@@ -142,6 +145,15 @@ class SQLAlchemy:
     def make_engine(self, bind_key: str | None, options: dict[str, Any]) -> AsyncEngine:
         """Make one engine; override it for engines that options do not describe."""
         return make_engine(options)
+
+    def _maker_for_flask(self, drivernames: Mapping[str | None, str]) -> Callable[..., AsyncEngine]:
+        def make(bind_key: str | None, options: dict[str, Any]) -> AsyncEngine:
+            pool = options.get("poolclass")
+            engine = self.make_engine(bind_key, options if pool is None else {**options, "poolclass": pool_class(pool)})
+            adapt(engine.sync_engine, drivernames[bind_key])
+            return engine
+
+        return make
 
     def make_metadata(self, bind_key: str | None) -> sa.MetaData:
         """The metadata of a bind key, made with the default one's naming convention."""
@@ -170,12 +182,12 @@ class SQLAlchemy:
 
     @property
     def engines(self) -> Mapping[str | None, AsyncEngine]:
-        """As :meth:`engines_here`; in a Flask context their faces: ``with db.engine.connect() as connection``.
-
-        What wants a plain ``Engine`` (``inspect``, ``metadata.create_all``) gets a connection by its ``run_sync``.
+        """As :meth:`engines_here`; in a Flask context SQLAlchemy's plain engines, for ``inspect(db.engine)`` and
+        ``with db.engine.connect() as connection``: they work in plain threads, too. Their ``url`` is as configured.
         """
         engines = self.engines_here()
-        return {key: faced(engine) for key, engine in engines.items()} if in_flask() else engines
+        plain: Any = {key: engine.sync_engine for key, engine in engines.items()} if in_flask() else engines
+        return plain  # type: ignore[no-any-return]
 
     @property
     def engine(self) -> AsyncEngine:
@@ -231,16 +243,16 @@ class SQLAlchemy:
         :param error_out: answer 404 if ``page`` or ``per_page`` is no number from 1, or a later page is empty.
         :param count: count all items, with one more query.
         """
-        made = SelectPagination(
-            select=select,
-            session=self.session().sync_session,
-            page=page,
-            per_page=per_page,
-            max_per_page=max_per_page,
-            error_out=error_out,
-            count=count,
-        )
-        awaited: Awaitable[Pagination] = value_or_awaitable(made.run, always_await=True)
+        arguments = {
+            "select": select,
+            "session": self.session.registry().sync_session,
+            "page": page,
+            "per_page": per_page,
+            "max_per_page": max_per_page,
+            "error_out": error_out,
+            "count": count,
+        }
+        awaited: Awaitable[Pagination] = value_or_awaitable(paginated(True, arguments), always_await=True)
         return awaited
 
     async def _for_binds(self, bind_key: BindKeys, work: Callable[[sa.MetaData], Callable[..., None]]) -> None:

@@ -34,7 +34,7 @@ _BASES = (orm.DeclarativeBase, orm.DeclarativeBaseNoMeta)
 
 class _QueryProperty:
     def __get__(self, instance: object, cls: Any) -> Query[Any]:
-        session = cls.__fsa__.session().sync_session
+        session = cls.__fsa__.session.registry().sync_session
         query: Query[Any] = cls.query_class(cls, session=session)
         return query
 

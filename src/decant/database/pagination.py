@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Self
 
 from sqlalchemy import func, select
@@ -10,25 +11,24 @@ from sqlalchemy.orm import lazyload
 
 from ..context import current_request, has_request
 from ..faces import io_method
-from .flavor import abort, value_or_awaitable
+from .flavor import abort, in_flask, value_or_awaitable
 
-__all__ = ["Pagination", "QueryPagination", "SelectPagination"]
+__all__ = [
+    "Pagination",
+    "PlainPagination",
+    "PlainQueryPagination",
+    "PlainSelectPagination",
+    "QueryPagination",
+    "SelectPagination",
+    "paginated",
+]
 
 _FIRST_PAGE = 1
 _PER_PAGE = 20
 
 
-class Pagination:
-    """The items of one page, and which pages there are. Made by ``await db.paginate(…)``; iterating gives the items.
-
-    As Flask-SQLAlchemy's, except that the queries run when it is awaited, not when it is made, that ``prev`` and
-    ``next`` are awaited, and that ``max_per_page`` is 100 as documented there, where 3.1 has no limit.
-
-    A subclass says how to query: ``_query_items()`` and ``_query_count()``, which are synchronous.
-
-    :ivar items: the items of the page.
-    :ivar total: how many items all pages have; ``None`` with ``count=False``.
-    """
+class _Page:
+    """What pages have in common, awaited or not."""
 
     items: list[Any]
     total: int | None
@@ -105,17 +105,7 @@ class Pagination:
         """The number of the page after, or ``None``."""
         return self.page + 1 if self.has_next else None
 
-    @io_method
-    def prev(self, *, error_out: bool = False) -> Any:
-        """Query the page before: ``await page.prev()``."""
-        return self._other(self.page - 1, error_out)
-
-    @io_method
-    def next(self, *, error_out: bool = False) -> Any:
-        """Query the page after: ``await page.next()``."""
-        return self._other(self.page + 1, error_out)
-
-    def _other(self, page: int, error_out: bool) -> Any:
+    def _beside(self, page: int, error_out: bool) -> Self:
         other = type(self)(
             page=page,
             per_page=self.per_page,
@@ -125,7 +115,7 @@ class Pagination:
             **self._query_args,
         )
         other.total = self.total
-        return value_or_awaitable(other.run)
+        return other
 
     def iter_pages(
         self, *, left_edge: int = 2, left_current: int = 2, right_current: int = 4, right_edge: int = 2
@@ -151,9 +141,46 @@ class Pagination:
         return iter(self.items)
 
 
-class SelectPagination(Pagination):
-    """Of ``db.paginate``: takes a ``select`` statement and a synchronous ``session``."""
+class Pagination(_Page):
+    """The items of one page, and which pages there are. Made by ``await db.paginate(…)``; iterating gives the items.
 
+    As Flask-SQLAlchemy's, except that the queries run when it is awaited, not when it is made, that ``prev`` and
+    ``next`` are awaited, and that ``max_per_page`` is 100 as documented there, where 3.1 has no limit.
+
+    A subclass says how to query: ``_query_items()`` and ``_query_count()``, which are synchronous.
+
+    :ivar items: the items of the page.
+    :ivar total: how many items all pages have; ``None`` with ``count=False``.
+    """
+
+    @io_method
+    def prev(self, *, error_out: bool = False) -> Any:
+        """Query the page before: ``await page.prev()``."""
+        return value_or_awaitable(self._beside(self.page - 1, error_out).run)
+
+    @io_method
+    def next(self, *, error_out: bool = False) -> Any:
+        """Query the page after: ``await page.next()``."""
+        return value_or_awaitable(self._beside(self.page + 1, error_out).run)
+
+
+class PlainPagination(_Page):
+    """:class:`Pagination` in a Flask application, as Flask-SQLAlchemy's: the queries run when it is made."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.run()
+
+    def prev(self, *, error_out: bool = False) -> Self:
+        """Query the page before."""
+        return self._beside(self.page - 1, error_out)
+
+    def next(self, *, error_out: bool = False) -> Self:
+        """Query the page after."""
+        return self._beside(self.page + 1, error_out)
+
+
+class _OfSelect(_Page):
     def _query_items(self) -> list[Any]:
         statement = self._query_args["select"].limit(self.per_page).offset(self._query_offset)
         return list(self._query_args["session"].execute(statement).unique().scalars())
@@ -163,9 +190,7 @@ class SelectPagination(Pagination):
         return self._query_args["session"].execute(select(func.count()).select_from(inner)).scalar() or 0
 
 
-class QueryPagination(Pagination):
-    """Of ``Query.paginate``: takes a ``query``."""
-
+class _OfQuery(_Page):
     def _query_items(self) -> list[Any]:
         found: list[Any] = self._query_args["query"].limit(self.per_page).offset(self._query_offset).plain().all()
         return found
@@ -173,6 +198,32 @@ class QueryPagination(Pagination):
     def _query_count(self) -> int:
         counted: int = self._query_args["query"].order_by(None).plain().count()
         return counted
+
+
+class SelectPagination(_OfSelect, Pagination):
+    """Of ``db.paginate``: takes a ``select`` statement and a synchronous ``session``."""
+
+
+class QueryPagination(_OfQuery, Pagination):
+    """Of ``Query.paginate``: takes a ``query``."""
+
+
+class PlainSelectPagination(_OfSelect, PlainPagination):
+    """:class:`SelectPagination` in a Flask application."""
+
+
+class PlainQueryPagination(_OfQuery, PlainPagination):
+    """:class:`QueryPagination` in a Flask application."""
+
+
+def paginated(of_select: bool, arguments: dict[str, Any]) -> Callable[[], _Page]:
+    """What runs the queries of one page; which page that is, is found out now, from the request.
+
+    :param of_select: whether it is of a ``select`` statement, or of a query.
+    """
+    if in_flask():
+        return partial(PlainSelectPagination if of_select else PlainQueryPagination, **arguments)
+    return (SelectPagination if of_select else QueryPagination)(**arguments).run
 
 
 def _page_arguments(

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import exc, orm
 
 from .flavor import abort, value_or_awaitable
-
-if TYPE_CHECKING:
-    from .pagination import Pagination
 
 __all__ = ["Query"]
 
@@ -27,6 +24,7 @@ class Query(orm.Query[T]):
     :func:`decant.bridge.wait` does. Subclasses are given to ``SQLAlchemy(query_class=…)``, as in Flask-SQLAlchemy.
     """
 
+    __decant_both__ = True  # no face: what it returns depends on the application
     _plain = False
 
     def _run(self, work: Callable[[Any], Any]) -> Any:
@@ -81,12 +79,17 @@ class Query(orm.Query[T]):
         count: bool = True,
     ) -> Any:
         """One page of the results; see :meth:`decant.database.SQLAlchemy.paginate`."""
-        from .pagination import QueryPagination
+        from .pagination import paginated
 
-        made: Pagination = QueryPagination(
-            query=self, page=page, per_page=per_page, max_per_page=max_per_page, error_out=error_out, count=count
-        )
-        return value_or_awaitable(made.run)
+        arguments = {
+            "query": self,
+            "page": page,
+            "per_page": per_page,
+            "max_per_page": max_per_page,
+            "error_out": error_out,
+            "count": count,
+        }
+        return value_or_awaitable(paginated(False, arguments))
 
     async def __aiter__(self) -> AsyncIterator[T]:
         for item in await value_or_awaitable(lambda: list(self.plain()._iter()), always_await=True):

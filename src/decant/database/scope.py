@@ -14,6 +14,7 @@ from sqlalchemy.util import ScopedRegistry
 from ..bridge import flow
 from ..context import current_g, has_app
 from ..faces import io_method
+from .flavor import in_flask
 from .session import AsyncSession
 
 if TYPE_CHECKING:
@@ -152,6 +153,11 @@ class ScopedSession(async_scoped_session[AsyncSession]):
         super().__init__(session_factory, scopefunc or flow)
         if scopefunc is None:
             self.registry = _ByContext(session_factory)
+
+    def __call__(self, **kwargs: Any) -> Any:
+        """The ``AsyncSession`` itself; in a Flask context its ``sync_session``, a :class:`decant.database.Session`."""
+        session = super().__call__(**kwargs)
+        return session.sync_session if in_flask() else session
 
     def query(self, *entities: Any, **kwargs: Any) -> Query[Any]:
         """A query whose terminal methods are awaited."""

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from greenlet import getcurrent
 from sqlalchemy import Engine, Table, UpdateBase, exc, inspect, orm
@@ -47,6 +47,11 @@ class Session(orm.Session):
         self.model_changes: dict[object, tuple[Any, str]] = {}
         self._user: object = None
         self._depth = 0
+
+    @property
+    def sync_session(self) -> Self:
+        """This session: for what takes an ``AsyncSession``, which has one, or in Flask ``db.session()``."""
+        return self
 
     def get_bind(
         self, mapper: Any | None = None, *, clause: Any | None = None, bind: Any | None = None, **kwargs: Any

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ..errors import ConfigError, MissingExtra, missing_extra
 
-__all__ = ["async_url", "is_memory", "require_driver"]
+__all__ = ["async_url", "asyncpg_arguments", "is_memory", "plain_drivername", "require_driver"]
 
 _DIALECTS: Final = {"postgres": "postgresql"}
 _DRIVERS: Final = {"postgresql": "asyncpg", "sqlite": "aiosqlite", "mysql": "aiomysql", "mariadb": "aiomysql"}
@@ -44,6 +44,8 @@ def async_url(value: str | URL, key: str, instance_path: Path | None = None) -> 
     dialect, _, driver = url.drivername.partition("+")
     dialect = _DIALECTS.get(dialect, dialect)
     if driver in _SYNC.get("mysql" if dialect == "mariadb" else dialect, ()):
+        driver = _mapped(url)
+    if driver in _SYNC.get("mysql" if dialect == "mariadb" else dialect, ()):
         good = f"{dialect}+{_DRIVERS[dialect]}"
         raise ConfigError(key, str(url), f"{driver} blocks the event loop; write {dialect}:// or {good}://")
     driver = driver or _DRIVERS.get(dialect, "")
@@ -57,6 +59,20 @@ def async_url(value: str | URL, key: str, instance_path: Path | None = None) -> 
     if dialect == "sqlite" and instance_path is not None and not is_memory(url):
         return _in_folder(url, instance_path)
     return url
+
+
+def _mapped(url: URL) -> str:
+    """The driver that SQLAlchemy has for a URL: another than it names, where ``decant serve --async-db`` maps it."""
+    try:
+        return str(url.get_dialect().driver)
+    except NoSuchModuleError:
+        return url.get_driver_name()
+
+
+def plain_drivername(value: str | URL) -> str:
+    """The dialect, and perhaps the driver, that a valid URL names; ``postgres`` is the old name of ``postgresql``."""
+    dialect, plus, driver = make_url(value).drivername.partition("+")
+    return _DIALECTS.get(dialect, dialect) + plus + driver
 
 
 def _masked(value: Any) -> Any:

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Generator
 from inspect import isawaitable
 from typing import Any, Final, Generic, NoReturn, TypeVar, overload
 
-__all__ = ["IO", "called", "io_method", "io_property"]
+__all__ = ["BOTH", "IO", "called", "io_method", "io_property"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 IO: Final = "__decant_io__"
+BOTH: Final = "__decant_both__"
+"""A true attribute of this name: instances of the class serve sync code as they are, though it has ``__aiter__``."""
 
 
 def io_method(function: F) -> F:

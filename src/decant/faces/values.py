@@ -9,10 +9,10 @@ from functools import cache, partial, update_wrapper, wraps
 from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction, unwrap
 from types import FunctionType, MethodType
 from typing import Any, Final
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from ..bridge import can_wait, in_thread, thread_waits, wait
-from .marks import IO, called, io_property
+from .marks import BOTH, IO, called, io_property
 
 __all__ = ["Face", "as_plain", "call", "faced", "hand", "is_twin", "result", "shown", "twin_of", "twins"]
 
@@ -83,7 +83,11 @@ class Face:
     _twin_class: type[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        object.__setattr__(self, "_twin", self._twin_class(*hand(args), **hand(kwargs)))
+        given, options = hand(args), hand(kwargs)
+        twin = self._twin_class.__new__(self._twin_class, *given, **options)
+        object.__setattr__(self, "_twin", twin)
+        _shown_as[id(twin)] = self  # before __init__, which may hand the twin on
+        twin.__init__(*given, **options)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_twin":  # an instance that is being copied, before it has one
@@ -176,6 +180,8 @@ def result(value: Any, convert: Callable[[Any], Any] = shown) -> Any:
     if asyncio.iscoroutine(value):
         value = wait(value)
     kind = type(value)
+    if getattr(kind, BOTH, False):
+        return value
     if hasattr(kind, "__anext__") and not is_twin(kind):
         return _Iterator(value)
     return faced(value) if hasattr(kind, "__aenter__") or hasattr(kind, "__aiter__") else convert(value)
@@ -252,10 +258,17 @@ def is_twin(kind: type[Any]) -> bool:
     return marked or (bool(twins) and not twins.isdisjoint(kind.__mro__))
 
 
+# By id: a twin need not be hashable, and lives as long as its face.
+_shown_as: Final[WeakValueDictionary[int, Face]] = WeakValueDictionary()
+
+
 def faced(twin: Any) -> Any:
-    """The face of one twin, as an instance of ``face(type(twin))``."""
+    """The face of one twin, as an instance of ``face(type(twin))``; the same one while somebody holds it."""
     from .classes import build  # which is made of what is here
 
+    found = _shown_as.get(id(twin))
+    if found is not None:
+        return found
     made = object.__new__(build(type(twin)))
     object.__setattr__(made, "_twin", twin)
-    return made
+    return _shown_as.setdefault(id(twin), made)
