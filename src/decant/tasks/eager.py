@@ -155,8 +155,8 @@ def _failure(task: Any, error: BaseException) -> _End:
 
 async def _run(task: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
     if task.kind == "async":
-        return await bridged(task.run(*args, **kwargs))
-    value = await in_thread(task.run, *args, **kwargs)
+        return await bridged(task.entry(*args, **kwargs))
+    value = await in_thread(task.entry, *args, **kwargs)
     return await value if isawaitable(value) else value
 
 

@@ -94,6 +94,12 @@ class Task(metaclass=Declared):
             return "process"
         return "async" if inspect.iscoroutinefunction(inspect.unwrap(self.function)) else "thread"
 
+    @property
+    def entry(self) -> Callable[..., Any]:
+        """What a job calls: a ``__call__`` of the project's own class, if it has one, else the function."""
+        own = not getattr(type(self).__call__, "__module__", "").startswith("decant.tasks.")
+        return self if own else self.run
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function here and now; there is no job."""
         context = Context(task=self.name, args=list(args), kwargs=kwargs)

@@ -16,6 +16,5 @@ def prepared(task: Task, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Call
 
     :raises ValueError: for arguments that its annotations do not allow (any more); also ``TypeError``.
     """
-    own = not getattr(type(task).__call__, "__module__", "").startswith("decant.tasks.")
     given, named = task.adapt(args, kwargs)
-    return partial(task if own else task.run, *given, **named)
+    return partial(task.entry, *given, **named)
