@@ -13,6 +13,7 @@ from hypercorn.middleware import ProxyFixMiddleware
 from decant import Quart
 from decant.database.migrate import upgrade
 from decant.monitor import Monitor
+from decant.ops.health import health
 from workers import schedule
 
 from .accounts import accounts
@@ -33,7 +34,7 @@ from .pages import pages
 from .previews import init_previews
 from .qr.views import qr
 from .redirects import init_redirects
-from .servers import init_readiness, server_urls
+from .servers import server_urls
 from .web.converters import init_converters
 from .web.csrf import exempt, init_csrf
 from .web.errors import init_errors
@@ -104,7 +105,6 @@ def _init_extensions(app: Quart, settings: Settings) -> None:
     init_mail_server(app)
     if settings.MIGRATE_ON_START or (settings.MIGRATE_ON_START is None and settings.DATABASE_URL is None):
         app.before_serving(partial(upgrade, app))
-    init_readiness(app)
     init_passwords(app, settings)
     init_converters(app)
     init_statics(app)
@@ -127,6 +127,7 @@ def _register_features(app: Quart) -> None:
     init_api(app)
     init_cors(app)
     init_redirects(app)
+    health(app)
     app.extensions["reserved_slugs"] = reserved_slugs(app)  # after the last route
 
 

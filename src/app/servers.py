@@ -5,16 +5,13 @@ from __future__ import annotations
 import atexit
 from contextlib import ExitStack
 
-from sqlalchemy import text
-
 from decant import Quart, wait
 from decant.embedded import postgresql, valkey
-from decant.ops.registry import readiness
 
 from .config import Settings
 from .extensions import db
 
-__all__ = ["init_readiness", "server_urls"]
+__all__ = ["server_urls"]
 
 
 def server_urls(app: Quart, settings: Settings) -> dict[str, str]:
@@ -31,16 +28,6 @@ def server_urls(app: Quart, settings: Settings) -> dict[str, str]:
     if settings.DATABASE_URL is None or settings.REDIS_URL is None:
         atexit.register(_stop, app, stack)  # not after serving: loops close their connections after that
     return {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-
-
-def init_readiness(app: Quart) -> None:
-    """``/readyz`` asks the database; Redis is asked by its client, and may be away for a while."""
-
-    async def database() -> None:
-        async with app.app_context():
-            await db.session.execute(text("SELECT 1"))
-
-    readiness("database", database, app=app)
 
 
 def _stop(app: Quart, stack: ExitStack) -> None:

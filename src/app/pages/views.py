@@ -1,13 +1,11 @@
-"""The front page, the files that browsers ask for unasked, and the health checks."""
+"""The front page, and the files that browsers ask for unasked."""
 
 from __future__ import annotations
 
-import structlog
-from quart import Blueprint, Response, jsonify, redirect, render_template, url_for
+from quart import Blueprint, Response, redirect, render_template, url_for
 from quart.typing import ResponseReturnValue
 
 from decant.context import current_app
-from decant.ops.registry import check_readiness
 
 from ..accounts import current_user
 from ..stats.totals import totals
@@ -15,8 +13,6 @@ from ..stats.totals import totals
 __all__ = ["pages"]
 
 pages = Blueprint("pages", __name__)
-_READY_TIMEOUT_S = 2.0
-logger = structlog.get_logger("app.health")
 
 
 @pages.get("/")
@@ -37,24 +33,3 @@ async def favicon() -> ResponseReturnValue:
 async def robots() -> ResponseReturnValue:
     text = "User-agent: *\nDisallow: /account\nDisallow: /jobs\nDisallow: /links\n"
     return Response(text, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "public, max-age=86400"})
-
-
-@pages.get("/healthz")
-async def healthz() -> ResponseReturnValue:
-    """The process answers; nothing else is asked."""
-    return Response("ok\n", content_type="text/plain; charset=utf-8")
-
-
-@pages.get("/readyz")
-async def readyz() -> ResponseReturnValue:
-    """200 unless a critical check fails, then 503; the state of each check. What failed is logged, not told."""
-    results = await check_readiness(_READY_TIMEOUT_S, app=current_app())
-    for name, result in results.items():
-        if result.state != "ok":
-            logger.warning("not ready", check=name, state=result.state, reason=result.text)
-    ready = all(result.state != "failed" for result in results.values())
-    response = jsonify({"ready": ready, "checks": {name: result.state for name, result in results.items()}})
-    if not ready:
-        response.status_code = 503
-        response.headers["Retry-After"] = "5"
-    return response
