@@ -44,6 +44,8 @@ def main() -> None:
     answers["blog"] = asgi(app, views="loop").test_client().post(
         "/blog/ada", data={"title": "Notes"}, follow_redirects=True
     ).text  # fmt: skip
+    loop_serve = importlib.import_module("loop_serve").app  # it installs again, which changes nothing
+    answers["loop_serve"] = loop_serve.test_client().post("/users/bob").text
     tasks = client("tasks_flask")
     answers["tasks"] = tasks.post("/add", json={"x": 2, "y": 3}).json
     print(json.dumps(answers))

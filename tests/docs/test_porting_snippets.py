@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -98,6 +99,29 @@ def test_a_pool_of_processes_in_flask() -> None:
     assert json.loads(_python("-c", code)) == [158, 375, 615]
 
 
+async def test_a_mounted_application(load: Load) -> None:
+    load("pool_flask")
+    app = load("mount_first").app
+    async with app.test_app():
+        client = app.test_client()
+        assert await (await client.get("/users/ada")).get_json() == {"name": "ada"}
+        assert await text(await client.post("/users/ada")) == "submitted"
+
+
+def test_a_view_that_blocks_runs_in_a_thread(load: Load) -> None:
+    assert asgi(load("loop_blocking").app, views="loop").test_client().get("/report").text == "a report\n"
+
+
+def test_the_messages_that_are_explained_are_said() -> None:
+    """The first column of the table of errors quotes what Decant really says."""
+    page = (FOLDER.parents[1] / "porting.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)`", page[page.index("## When something is wrong") :], re.MULTILINE)
+    source = "".join(path.read_text() for path in (FOLDER.parents[2] / "src" / "decant").rglob("*.py"))
+    said = re.sub(r'"\s*f?"', "", source)  # texts that go on in the next line
+    assert [row for row in rows if row not in said and not row.startswith("asyncpg.")] == []
+    assert len(rows) > 5
+
+
 async def test_what_became_of_threads_and_processes(load: Load) -> None:
     pool, background, processes = load("pool_quart"), load("background_quart"), load("processes_quart")
     async with pool.app.test_app():
@@ -176,6 +200,7 @@ def test_with_faces_nothing_changes(load: Load, database_url: str, monkeypatch: 
         "cors": "https://shop.example",
         "realtime": ["seen", [{"data": "A"}]],
         "blog": "ada: Notes",
+        "loop_serve": "submitted",
     }
     assert started["status"] == "accepted"
     _python("-m", "decant.cli", "worker", "--faces", "tasks_flask:celery", "--burst")
