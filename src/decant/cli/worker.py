@@ -13,6 +13,7 @@ import click
 
 from ..errors import CommandError, ConfigError, missing_extra
 from ..faces import twin_of
+from ..flask.async_db import use_async_drivers
 from ..flask.installing import install
 from .arqworker import JobRunner
 from .celeries import celery_in, settled
@@ -51,6 +52,8 @@ def worker(target: str | None, loglevel: str, faces: bool, **options: Any) -> in
     SIGTERM and Ctrl-C let running jobs end within the grace time, then give them back; a second one does it at once.
     """
     replaced = install() if faces else []
+    if faces:
+        use_async_drivers()  # an application's URLs name the drivers that it has had so far
     found, name = _found(target, faces)
     logging.basicConfig(level=loglevel.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if faces:
