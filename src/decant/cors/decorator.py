@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import flask
 import quart
 
+from ..context import in_flask_request
 from .headers import EVALUATED, add_to
 from .rules import PASSAGE, VIEW_MARK, options_of
 
@@ -79,7 +80,7 @@ def _begin(given: dict[str, Any]) -> Any:
 
 def _in_flask(given: dict[str, Any]) -> bool:
     """Flask may run inside of Quart's request; then the view itself tells whose it is."""
-    if not flask.has_request_context():
+    if not in_flask_request():
         return False
     view = flask.current_app.view_functions.get(flask.request.endpoint or "")
     return not quart.has_request_context() or getattr(view, VIEW_MARK, None) is given

@@ -10,7 +10,16 @@ from werkzeug.datastructures import Headers
 
 from .options import Options, matches
 
-__all__ = ["ALLOW_ORIGIN", "EVALUATED", "add_to", "headers_for", "is_preflight"]
+__all__ = [
+    "ALLOW_ORIGIN",
+    "EVALUATED",
+    "REQUEST_METHOD",
+    "add_to",
+    "allowed_headers",
+    "allowed_origin",
+    "headers_for",
+    "is_preflight",
+]
 
 ALLOW_ORIGIN: Final = "Access-Control-Allow-Origin"
 REQUEST_METHOD: Final = "Access-Control-Request-Method"
@@ -26,7 +35,7 @@ def is_preflight(method: str, headers: Any) -> bool:
 def headers_for(options: Options, asked: Any, method: str) -> Headers:
     """The headers of the response to a request with the headers ``asked``; none where the origin is not allowed."""
     origin = asked.get("Origin")
-    allowed = _allowed(options, origin)
+    allowed = allowed_origin(options, origin)
     headers = Headers()
     if allowed is None:
         return headers
@@ -45,7 +54,8 @@ def headers_for(options: Options, asked: Any, method: str) -> Headers:
     return headers
 
 
-def _allowed(options: Options, origin: str | None) -> str | None:
+def allowed_origin(options: Options, origin: str | None) -> str | None:
+    """``Access-Control-Allow-Origin`` for a request's ``Origin``, or ``None``."""
     if origin:
         if options.any_origin and options.send_wildcard:
             return "*"
@@ -60,13 +70,22 @@ def _allowed(options: Options, origin: str | None) -> str | None:
 def _preflight(options: Options, asked: Any, headers: Headers) -> None:
     if not options.methods or asked.get(REQUEST_METHOD, "").upper() not in options.method_names:
         return
-    names = [name.strip() for name in asked.get("Access-Control-Request-Headers", "").split(",")]
-    allowed = [name for name in names if name and any(matches(name, one, fold=True) for one in options.allow_headers)]
+    allowed = allowed_headers(options, asked.get("Access-Control-Request-Headers"))
     if allowed:
-        headers.set("Access-Control-Allow-Headers", ", ".join(sorted(allowed)))
+        headers.set("Access-Control-Allow-Headers", allowed)
     if options.max_age is not None:
         headers.set("Access-Control-Max-Age", options.max_age)
     headers.set("Access-Control-Allow-Methods", options.methods)
+
+
+def allowed_headers(options: Options, asked: str | None) -> str | None:
+    """Those of the headers that are asked for, separated by commas, that are allowed; ``None`` if none is asked for."""
+    if not asked:
+        return None
+    names = [name.strip() for name in asked.split(",")]
+    return ", ".join(
+        sorted(name for name in names if name and any(matches(name, one, fold=True) for one in options.allow_headers))
+    )
 
 
 def add_to(response: Any, options: Options, asked: Mapping[str, str], method: str) -> None:

@@ -11,12 +11,23 @@ from typing import Any, Final, TypeAlias
 
 from ..errors import ConfigError
 
-__all__ = ["CONFIG_KEYS", "Options", "Pattern", "matches", "merged", "read", "read_resources"]
+__all__ = [
+    "CONFIG_KEYS",
+    "DEFAULTS",
+    "Options",
+    "Pattern",
+    "is_regex",
+    "joined",
+    "matches",
+    "merged",
+    "read",
+    "read_resources",
+]
 
 Pattern: TypeAlias = "str | re.Pattern[str]"
 logger = logging.getLogger("decant.cors")
 
-_DEFAULTS: Final[Mapping[str, Any]] = {
+DEFAULTS: Final[Mapping[str, Any]] = {
     "origins": "*",
     "methods": ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"),
     "allow_headers": "*",
@@ -31,7 +42,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "allow_private_network": False,
     "resources": r"/*",
 }
-CONFIG_KEYS: Final = {f"CORS_{name.upper()}": name for name in _DEFAULTS}
+CONFIG_KEYS: Final = {f"CORS_{name.upper()}": name for name in DEFAULTS}
 _SIGNS_OF_A_REGEX: Final = re.compile(r"[*\\\]?$^\[()]")
 
 
@@ -61,7 +72,7 @@ class Options:
 
 def merged(config: Mapping[str, Any], *given: Mapping[str, Any]) -> dict[str, Any]:
     """Defaults, then ``CORS_*`` of the configuration that are not None, then each of ``given``: the last one wins."""
-    options = dict(_DEFAULTS)
+    options = dict(DEFAULTS)
     options.update({name: config[key] for key, name in CONFIG_KEYS.items() if config.get(key) is not None})
     for more in given:
         options.update(more)
@@ -74,9 +85,9 @@ def read(options: Mapping[str, Any]) -> Options:
     :raises ConfigError: (a ``ValueError``) for an invalid regular expression, a ``max_age`` that is no number of
         seconds, or credentials for every origin together with ``send_wildcard``.
     """
-    for name in options.keys() - _DEFAULTS.keys():
+    for name in options.keys() - DEFAULTS.keys():
         logger.warning("Unknown option of CORS: %s", name)
-    flags = {name: bool(options.get(name)) for name, default in _DEFAULTS.items() if isinstance(default, bool)}
+    flags = {name: bool(options.get(name)) for name, default in DEFAULTS.items() if isinstance(default, bool)}
     given = list(_each(options.get("origins")))
     origins = _patterns("origins", given)
     any_origin = any(origin in ("*", ".*") for origin in given)
@@ -84,7 +95,7 @@ def read(options: Mapping[str, Any]) -> Options:
         raise ConfigError(
             "CORS_ORIGINS", options.get("origins"), "with supports_credentials and send_wildcard, name the origins"
         )
-    methods = _joined(options.get("methods"))
+    methods = joined(options.get("methods"))
     methods = methods and methods.upper()
     return Options(
         origins=origins,
@@ -92,7 +103,7 @@ def read(options: Mapping[str, Any]) -> Options:
         methods=methods,
         method_names=frozenset(name.strip() for name in (methods or "").split(",")) - {""},
         allow_headers=_patterns("allow_headers", options.get("allow_headers")),
-        expose_headers=_joined(options.get("expose_headers")),
+        expose_headers=joined(options.get("expose_headers")),
         max_age=_seconds(options.get("max_age")),
         **flags,
     )
@@ -150,7 +161,7 @@ def _compiled(option: str, pattern: Any, flags: int) -> Pattern:
         return pattern
     if not isinstance(pattern, str):
         raise ConfigError(f"CORS_{option.upper()}", pattern, "strings or compiled regular expressions")
-    if not _SIGNS_OF_A_REGEX.search(pattern):
+    if not is_regex(pattern):
         return pattern
     try:
         return re.compile(pattern, flags)
@@ -159,7 +170,13 @@ def _compiled(option: str, pattern: Any, flags: int) -> Pattern:
         raise ConfigError(f"CORS_{option.upper()}", pattern, allowed) from error
 
 
-def _joined(value: Any) -> str | None:
+def is_regex(pattern: Pattern) -> bool:
+    """Whether a pattern is a regular expression: a string is one if it has any of ``*\\]?$^[]()``."""
+    return isinstance(pattern, re.Pattern) or _SIGNS_OF_A_REGEX.search(pattern) is not None
+
+
+def joined(value: Any) -> str | None:
+    """As a header has it: several are sorted, and separated by commas."""
     if value is None or isinstance(value, str):
         return value
     return ", ".join(map(str, sorted(value))) if isinstance(value, Iterable) else str(value)

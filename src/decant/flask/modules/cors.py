@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...cors import CORS, cross_origin
-from .table import Module
+from ...cors import CORS, core, cross_origin
+from .table import Module, names
 
 __all__ = ["MODULES"]
 
@@ -13,7 +13,7 @@ _VERSION: Final = "6.0.5"  # whose interface it has
 
 MODULES: Final = {
     "flask_cors": Module({"CORS": CORS, "cross_origin": cross_origin, "__version__": _VERSION}),
-    "flask_cors.core": Module({}, {"get_cors_options": "CORS and cross_origin take the options"}),
+    "flask_cors.core": Module(names(core, *core.__all__)),
     "flask_cors.decorator": Module({"cross_origin": cross_origin}),
     "flask_cors.extension": Module(
         {"CORS": CORS}, {"make_after_request_function": "CORS(app) adds the headers, to error pages as well"}
