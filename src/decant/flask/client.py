@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
+from io import SEEK_CUR
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_from_bytes
 
@@ -50,6 +52,8 @@ class _Application:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
         body = stream.read() if length is None else stream.read(int(length or 0))
+        with suppress(AttributeError, OSError):  # it cannot go back
+            stream.seek(-len(body), SEEK_CUR)  # where Werkzeug follows a redirect with status 307, it is sent again
         errors: list[BaseException] = []
         status, headers, data = wait(_ask(self._asgi, {**_scope(environ), ERRORS: errors}, body))
         if errors:
