@@ -11,7 +11,16 @@ from typing import Any, Final
 import flask
 import quart
 
-__all__ = ["current_app", "current_g", "current_request", "current_session", "has_app", "has_request", "on_quart"]
+__all__ = [
+    "current_app",
+    "current_g",
+    "current_request",
+    "current_session",
+    "has_app",
+    "has_request",
+    "in_flask_request",
+    "on_quart",
+]
 
 _NO_APP: Final = (
     "no application context is active, neither Quart's nor Flask's: call this in a request or a command, or within"
@@ -50,6 +59,11 @@ def has_app() -> bool:
 def has_request() -> bool:
     """Whether a request context is active, or a WebSocket's."""
     return _quart_request() or flask.has_request_context()
+
+
+def in_flask_request() -> bool:
+    """Whether a Flask application handles a request here; a Quart one that shares its proxies with Flask does not."""
+    return flask.has_request_context() and isinstance(_current(flask.current_app), flask.Flask)
 
 
 def current_app() -> Any:

@@ -12,10 +12,23 @@ if TYPE_CHECKING:
     from .installing import install, uninstall
     from .marks import blocking
     from .mounting import Mounted, mount
+    from .proxies import share_proxies, waiting
     from .request_ids import RequestIdFilter, request_id
     from .shim import Asgi, asgi
 
-__all__ = ["Asgi", "Mounted", "RequestIdFilter", "asgi", "blocking", "install", "mount", "request_id", "uninstall"]
+__all__ = [
+    "Asgi",
+    "Mounted",
+    "RequestIdFilter",
+    "asgi",
+    "blocking",
+    "install",
+    "mount",
+    "request_id",
+    "share_proxies",
+    "uninstall",
+    "waiting",
+]
 
 _HOMES = {
     "Asgi": "shim",
@@ -26,7 +39,9 @@ _HOMES = {
     "install": "installing",
     "mount": "mounting",
     "request_id": "request_ids",
+    "share_proxies": "proxies",
     "uninstall": "installing",
+    "waiting": "proxies",
 }
 
 

@@ -12,7 +12,7 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from ..bridge import wait
-from ..context import current_app, current_request, has_request, on_quart
+from ..context import current_app, current_request, has_request, in_flask_request, on_quart
 from ..faces import called
 from ..faces.values import hand
 from .definitions import Limit, RuntimeLimit
@@ -58,7 +58,7 @@ class Checks:
         :raises RuntimeError: outside a request, if the limiter has an application.
         """
         states = self.limiter.states
-        if flask.has_request_context():
+        if in_flask_request():
             app: Any = flask.current_app._get_current_object()  # type: ignore[attr-defined]
             if app in states:
                 return self._found(app, flask.request._get_current_object())  # type: ignore[attr-defined]

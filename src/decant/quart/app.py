@@ -97,6 +97,8 @@ class Quart(quart.Quart):
         self.workers = Workers(self.config)
         self.connections = Connections()
         self._background = BackgroundTasks(self.background_tasks)
+        self.wrap_context: Callable[[Any], Any] = _as_it_is
+        """What every request's context is entered through: :func:`decant.flask.share_proxies` sets it."""
         self.cli = AppGroup(app=self)
         self.cli.name = self.name
 
@@ -131,13 +133,13 @@ class Quart(quart.Quart):
 
     def request_context(self, request: Any) -> Any:
         """As Quart's; the context of a request that is being served is popped undisturbed by cancellation."""
-        context: Any = super().request_context(request)
+        context: Any = self.wrap_context(super().request_context(request))
         exchange = exchange_of(request.scope)
         return context if exchange is None else exchange.guard(context)
 
     def websocket_context(self, websocket: Any) -> Any:
         """As :meth:`request_context`."""
-        context: Any = super().websocket_context(websocket)
+        context: Any = self.wrap_context(super().websocket_context(websocket))
         exchange = exchange_of(websocket.scope)
         return context if exchange is None else exchange.guard(context)
 
@@ -332,6 +334,10 @@ class Quart(quart.Quart):
         from ..testing.outgoing import request_for
 
         return self.request_context(request_for(self, args, kwargs))
+
+
+def _as_it_is(context: Any) -> Any:
+    return context
 
 
 def _answer(error: HTTPException | Overloaded | Unavailable) -> HTTPException:
