@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,3 +165,31 @@ def test_a_wrong_value_stops_the_start(key: str, value: Any, folders: Path) -> N
     app.config[key] = value
     with pytest.raises(ConfigError, match=f"{key} = "):
         CDN(app)
+
+
+@pytest.mark.parity("cdn", "CDN_TIMESTAMP")
+async def test_the_time_of_the_last_change_as_flask_cdn_has_it(make: Any, get: Get, folders: Path) -> None:
+    """With ``CDN_FINGERPRINT = "time"``; a request to a blueprint finds that one's files, too, as there."""
+    await asyncio.to_thread((folders / "pages/assets/own.css").write_bytes, b"b{}")
+    await asyncio.to_thread(os.utime, folders / "pages/assets/own.css", (1_600_000_000, 1_600_000_000))
+    app = make(CDN_DOMAIN=DOMAIN, CDN_FINGERPRINT="time")
+    assert await url(get, app, "e=static&filename=app.css") == f"http://{DOMAIN}/static/app.css?t=1700000000"
+    _, _, body = await get(app, "/pages/url?e=static&filename=own.css")
+    assert body.decode() == f"http://{DOMAIN}/static/own.css?t=1600000000"
+    assert (await get(app, "/url?e=static&filename=own.css"))[0] == 500
+    _, headers, _ = await get(app, "/static/app.css?t=1700000000")
+    assert "immutable" in headers["Cache-Control"]
+    _, headers, _ = await get(app, f"/static/app.css?t={APP_CSS}")
+    assert "immutable" not in headers["Cache-Control"]
+
+
+@pytest.mark.parity("cdn", "CDN(app=None), init_app(app)")
+async def test_init_app_once_more_reads_the_configuration_anew(make: Any, get: Get) -> None:
+    """Also when the application serves already, where nothing can be registered any more."""
+    app = make(CDN_DOMAIN=DOMAIN)
+    before = getattr(app, "wsgi_app", None), getattr(app, "asgi_app", None)
+    assert (await url(get, app, "e=static&filename=app.css")).startswith(f"http://{DOMAIN}/")
+    app.config["CDN_DOMAIN"] = "other.example"
+    CDN(app)
+    assert (await url(get, app, "e=static&filename=app.css")).startswith("http://other.example/")
+    assert (getattr(app, "wsgi_app", None), getattr(app, "asgi_app", None)) == before

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ..context import current_app, current_request, on_quart
 from .doors import AsgiDoor, WsgiDoor
-from .index import Index, is_static
+from .index import Index, index_for, is_static
 from .serving import static_view
 from .urls import url_for
 
@@ -18,6 +18,7 @@ _DEFAULTS: Final = {
     "CDN_TIMESTAMP": True,
     "CDN_ENDPOINTS": ["static"],
     "CDN_COMPRESS": True,
+    "CDN_FINGERPRINT": "content",
     "CDN_MEMORY": 32 * 1024 * 1024,
 }
 
@@ -34,6 +35,7 @@ class CDN:
     - ``CDN_ENDPOINTS``: names of static endpoints, the application's and blueprints', ``["static"]``.
     - ``CDN_COMPRESS``: compress files of text when the application starts, ``True``. Compressed files beside the
       originals (``app.css.br``, ``app.css.gz``) that are not older are taken in any case.
+    - ``CDN_FINGERPRINT``: what ``t`` is: ``"content"``, or ``"time"``, of the file's last change, as in Flask-CDN.
     - ``CDN_MEMORY``: how many bytes of files may be kept in memory, 32 MiB; others are sent from disk.
 
     What differs: ``t`` is of the content, not the time, so that all machines say the same; templates' ``url_for`` adds
@@ -49,18 +51,20 @@ class CDN:
     def init_app(self, app: Any) -> None:
         """Set up a Quart or Flask application: its templates' ``url_for``, and the views of its static files.
 
-        Files are read when Quart starts to serve; in Flask, and where a test serves nothing, when first needed.
+        Files are read when Quart starts to serve; in Flask, and where a test serves nothing, when first needed. Called
+        once more for the same application, it reads the configuration anew.
 
         :raises ConfigError: for a wrong value.
         """
         quarts = on_quart(app)
         for key, value in {**_DEFAULTS, "CDN_DEBUG": bool(app.debug)}.items():
             app.config.setdefault(key, value)
-        index = Index(app)
+        index = index_for(app)
         app.extensions["cdn"] = self
         app.jinja_env.globals["url_for"] = url_for
-        if index.settings.debug:
+        if index.settings.debug or index.serves:
             return
+        index.serves = True
         if quarts:
             app.before_serving(_reader(app, index))
             app.before_request(_quart_replacer(app, index))

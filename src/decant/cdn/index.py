@@ -15,7 +15,7 @@ from ..bridge import Threads, can_wait, wait
 from .files import File, read_folder
 from .settings import Settings, read_settings
 
-__all__ = ["Index", "index_of", "is_static"]
+__all__ = ["Index", "index_for", "index_of", "is_static"]
 
 T = TypeVar("T")
 _files = Threads(1, may_wait=False)
@@ -33,6 +33,17 @@ def index_of(app: Any) -> Index:
         raise RuntimeError("This application has no CDN: call CDN(app), or CDN().init_app(app)") from None
 
 
+def index_for(app: Any) -> Index:
+    """The index of an application that is given to ``CDN.init_app``: the one it has, with its configuration read anew,
+    or a new one.
+    """
+    known = _indexes.get(app)
+    if known is None:
+        return Index(app)
+    known.settings = read_settings(app.config)
+    return known
+
+
 def is_static(settings: Settings, endpoint: str) -> bool:
     """Whether an endpoint is one of ``CDN_ENDPOINTS``, or a blueprint's endpoint of that name."""
     return any(endpoint == name or endpoint.endswith(f".{name}") for name in settings.endpoints)
@@ -43,6 +54,7 @@ class Index:
 
     def __init__(self, app: Any) -> None:
         self.settings = read_settings(app.config)
+        self.serves = False
         self.complete = False
         self._folders: dict[str, dict[str, File]] = {}
         self._lock = threading.Lock()
@@ -54,6 +66,10 @@ class Index:
         folder = (blueprint or app).static_folder or app.static_folder
         return os.fspath(folder) if folder else None
 
+    def mark(self, file: File) -> str:
+        """What the address of a file has as ``t``."""
+        return str(int(file.mtime)) if self.settings.fingerprint == "time" else file.fingerprint
+
     async def read(self, app: Any) -> None:
         """Read every static folder, in a thread."""
         folders = {self.folder_of(app, name) for name in app.view_functions if is_static(self.settings, name)}
@@ -64,8 +80,10 @@ class Index:
     def find(self, app: Any, endpoint: str, filename: str) -> File | None:
         """A file; None if it was not there when its folder was read, which happens now if it has not yet."""
         folder = self.folder_of(app, endpoint)
-        if folder is None:
-            return None
+        return None if folder is None else self.find_in(folder, filename)
+
+    def find_in(self, folder: str, filename: str) -> File | None:
+        """As :meth:`find`, in a folder that is known."""
         files = self._folders.get(folder)
         if files is None:
             files = _in_thread(self._files_in, folder)

@@ -11,7 +11,7 @@ from quart.wrappers.response import DataBody
 from ..context import current_app, current_request, on_quart
 from .doors import SHARED
 from .files import File
-from .index import Index
+from .index import Index, index_of
 
 __all__ = ["static_view"]
 
@@ -92,7 +92,7 @@ def _dated(response: Any, file: File | None, filename: str) -> Any:
     """Say how long to keep it; a fingerprint that is not this file's promises nothing."""
     if response.status_code not in (200, 206, 304):
         return response
-    if file is not None and current_request().args.get("t") == file.fingerprint:
+    if file is not None and current_request().args.get("t") == index_of(current_app()).mark(file):
         response.headers["Cache-Control"] = _FOREVER
         response.headers.pop("Expires", None)
         _share()

@@ -24,6 +24,7 @@ class Settings:
     endpoints: tuple[str, ...]
     compress: bool
     memory_bytes: int
+    fingerprint: str
 
 
 def read_settings(config: Mapping[str, Any]) -> Settings:
@@ -41,7 +42,8 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         _checked(config, key, _FLAG, lambda value: type(value) is bool)
         for key in ("CDN_TIMESTAMP", "CDN_DEBUG", "CDN_COMPRESS")
     )
-    return Settings(domain or None, https, timestamp, debug, tuple(endpoints), compress, memory)
+    fingerprint = _checked(config, "CDN_FINGERPRINT", "'content' or 'time'", lambda value: value in ("content", "time"))
+    return Settings(domain or None, https, timestamp, debug, tuple(endpoints), compress, memory, fingerprint)
 
 
 def _checked(config: Mapping[str, Any], key: str, allowed: str, fits: Any) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ..context import current_app, current_request, has_request
+from .files import File
 from .index import Index, index_of, is_static
 
 __all__ = ["url_for"]
@@ -42,11 +44,21 @@ def _fingerprint(app: Any, index: Index, endpoint: str, values: dict[str, Any]) 
     if "filename" not in values:
         raise KeyError(f"url_for({endpoint!r}) needs filename=, as CDN_TIMESTAMP is on")
     file = index.find(app, endpoint, values["filename"])
+    if file is None and index.settings.fingerprint == "time":
+        file = _beside(app, index, values["filename"])
     if file is not None:
-        return file.fingerprint
+        return index.mark(file)
     if not index.was_added(app, endpoint, values["filename"]):
         raise FileNotFoundError(f"there is no file {values['filename']!r} in {index.folder_of(app, endpoint)!r}")
     return None
+
+
+def _beside(app: Any, index: Index, filename: str) -> File | None:
+    """The file of that name in the static folder of the request's blueprint, where Flask-CDN looks."""
+    blueprint = app.blueprints.get(current_request().blueprint) if has_request() else None
+    return (
+        index.find_in(os.fspath(blueprint.static_folder), filename) if blueprint and blueprint.static_folder else None
+    )
 
 
 def _at_domain(app: Any, settings: Any, domain: str, request: Any, endpoint: str, values: dict[str, Any]) -> str:
