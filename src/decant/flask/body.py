@@ -41,7 +41,7 @@ class Body:
         self.gone = self.complete = False
         self.received = 0
         self._expected, self._patient = expected, patient
-        self._wanted = self._unwanted = self._paused = False
+        self._wanted = self._unwanted = self._paused = self._silent = False
         self._spool = Spool(spool, _ON_DISK)
         self._arrived, self._room = asyncio.Event(), asyncio.Event()
 
@@ -80,15 +80,16 @@ class Body:
 
     def take(self, size: int) -> bytes:
         """In the application: at most so many bytes of what is in memory; none if none are there."""
+        self._wanted = True
         data = self._spool.take(size)
-        if data and self._paused:
+        if self._paused:
             self.loop.call_soon_threadsafe(self._room.set)
         return data
 
     @property
     def ended(self) -> bool:
         """Whether all of it has been read."""
-        return self.complete and self._spool.empty
+        return self.complete and self._spool.empty and not self._too_large()
 
     async def more(self) -> None:
         """Wait until there is more to take, or the end.
@@ -118,6 +119,7 @@ class Body:
             async with asyncio.timeout(self.timeout_s):
                 await self._arrived.wait()
         except TimeoutError:
+            self._silent = True
             raise RequestTimeout from None
 
     def _too_large(self) -> bool:
@@ -132,7 +134,7 @@ class Body:
         """Receive and forget the rest: a client that is cut off while it sends may lose its answer."""
         self._unwanted = True
         self._room.set()
-        if self.received:
+        if self.received and not self._silent:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     while not (self.complete or self.gone):
