@@ -33,7 +33,7 @@ class Lifespan:
         module = sys.modules.get("decant.socketio")
         if module is not None:
             self._socketio = module.beside(self.asgi.app, serve, views=self.asgi.views, threads=self.asgi.threads)
-        return serve if self._socketio is None else self._socketio.middleware  # type: ignore[no-any-return]
+        return serve if self._socketio is None else self._socketio.middleware
 
     async def run(self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], send: Any) -> None:
         """The ASGI lifespan protocol."""

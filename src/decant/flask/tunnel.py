@@ -125,7 +125,7 @@ class Tunnel:
         await self._accepted.wait()
         while (message := await self._receive())["type"] == "websocket.receive":
             text, data = message.get("text"), message.get("bytes")
-            event: Message = TextMessage(data=text) if text is not None else BytesMessage(data=data or b"")
+            event: Any = TextMessage(data=text) if text is not None else BytesMessage(data=data or b"")
             with suppress(LocalProtocolError, OSError):  # if the application has closed, forget the message
                 self._writer.write(self._client.send(event))
                 await self._writer.drain()
