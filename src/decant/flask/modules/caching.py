@@ -9,6 +9,7 @@ from typing import Any, Final
 from ... import cache
 from ...cache import backends, jinja2ext, serializers, signals, utils
 from ...cache.backends import BaseCache as _Stored
+from ...errors import ConfigError
 from ...faces import face
 from .table import Module, names
 
@@ -136,11 +137,25 @@ def _serializer(kind: Any) -> Any:
     return "pickle" if is_ours else None
 
 
-_STORES: Final = {name: face(getattr(backends, name)) for name in backends.__all__ if name != "BaseCache"}
-_NO_STORE: Final = {
-    "SASLMemcachedCache": "MemcachedCache is without SASL; use RedisCache, or a cache of your own as CACHE_TYPE",
-    "SpreadSASLMemcachedCache": "MemcachedCache is without SASL; use RedisCache",
-}
+_STORES: dict[str, Any] = {name: face(getattr(backends, name)) for name in backends.__all__ if name != "BaseCache"}
+
+
+class SASLMemcachedCache(BaseCache):
+    """Can be imported, for what asks whether a store is one; cannot be made."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise ConfigError(
+            "CACHE_TYPE",
+            type(self).__name__,
+            "MemcachedCache is without SASL: use it, RedisCache, or a class of your own",
+        )
+
+
+class SpreadSASLMemcachedCache(SASLMemcachedCache):
+    """Likewise."""
+
+
+_STORES |= {kind.__name__: kind for kind in (SASLMemcachedCache, SpreadSASLMemcachedCache)}
 _CONTRIB: Final = {
     "googlecloudstoragecache": "use RedisCache, or a cache of your own as CACHE_TYPE",
     "uwsgicache": "use RedisCache, or a cache of your own as CACHE_TYPE",
@@ -161,7 +176,7 @@ _UTILS_ABSENT: Final = {
 
 
 def _store(*wanted: str) -> Module:
-    return Module({"BaseCache": BaseCache, **{name: _STORES[name] for name in wanted}}, _NO_STORE)
+    return Module({"BaseCache": BaseCache, **{name: _STORES[name] for name in wanted}})
 
 
 MODULES: Final = {
@@ -182,7 +197,7 @@ MODULES: Final = {
     "flask_caching.backends": _store(*_STORES),
     "flask_caching.backends.base": _store(),
     "flask_caching.backends.filesystemcache": _store("FileSystemCache"),
-    "flask_caching.backends.memcache": _store("MemcachedCache"),
+    "flask_caching.backends.memcache": _store("MemcachedCache", "SASLMemcachedCache", "SpreadSASLMemcachedCache"),
     "flask_caching.backends.nullcache": _store("NullCache"),
     "flask_caching.backends.rediscache": _store("RedisCache", "RedisSentinelCache", "RedisClusterCache"),
     "flask_caching.backends.simplecache": _store("SimpleCache"),
