@@ -46,6 +46,8 @@ def count_new_link():
 
 def tags_named(owner_id, names):
     """The owner's tags of these names; those that do not exist are made."""
+    if not names:
+        return []
     found = {tag.name: tag for tag in Tag.query.filter(Tag.owner_id == owner_id, Tag.name.in_(names))}
     for name in names:
         if name not in found:
@@ -84,7 +86,6 @@ def create_link(owner, data):
         db.session.rollback()
         raise
     db.session.commit()
-    forget_link(link.slug)
     return link
 
 

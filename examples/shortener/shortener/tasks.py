@@ -11,7 +11,7 @@ from . import csvfiles
 from .extensions import db, socketio
 from .forms import LinkFields
 from .models import Import, Job, RefusedRow, utcnow
-from .services import SlugTaken, add_link, forget_link
+from .services import SlugTaken, add_link
 
 log = logging.getLogger(__name__)
 BATCH = 100
@@ -66,7 +66,6 @@ def do_batch(import_id, names, rows, done, hosts):
     if found is None or found.state != "running" or found.done != done:
         db.session.rollback()
         return False
-    slugs = []
     for line, cells in rows:
         reason = None
         if len(cells) > len(names):
@@ -75,7 +74,8 @@ def do_batch(import_id, names, rows, done, hosts):
             form = LinkFields(MultiDict(csvfiles.fields_of(names, cells)), hosts=hosts)
             if form.validate():
                 try:
-                    slugs.append(add_link(found.owner_id, form.clean).slug)
+                    add_link(found.owner_id, form.clean)
+                    found.made += 1
                 except SlugTaken as error:
                     reason = str(error)
             else:
@@ -84,11 +84,8 @@ def do_batch(import_id, names, rows, done, hosts):
             kept = [cell for name, cell in zip(names, cells, strict=False) if name not in ("line", "reason")]
             db.session.add(RefusedRow(import_id=import_id, line=line, reason=reason[:1000], cells=kept))
             found.refused += 1
-    found.made += len(slugs)
     found.done += len(rows)
     db.session.commit()
-    for slug in slugs:
-        forget_link(slug)
     return True
 
 

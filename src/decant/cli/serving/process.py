@@ -170,5 +170,12 @@ def main(argument: str, descriptor: int) -> int:
     return Process(options, Report(descriptor)).run()
 
 
+if __name__ == "__mp_main__":
+    # A process that the application starts ("spawn", "forkserver") imports our main module under this name before any
+    # of the application's: there, too, its imports give the faces. Too late is what a forkserver has preloaded.
+    with suppress(RuntimeError):
+        before_import(Options.from_argument(sys.argv[1]))
+
+
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1], int(sys.argv[2])))
