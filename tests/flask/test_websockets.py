@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import flask
@@ -221,11 +221,12 @@ def with_socketio() -> flask.Flask:
     return app
 
 
+@pytest.mark.parametrize("views", ["threads", "loop"])
 @pytest.mark.parametrize("transport", ["websocket", "polling", "both"])
-async def test_flask_socketio_works_unmodified(transport: str, caplog: Any) -> None:
+async def test_flask_socketio_works_unmodified(transport: str, views: Literal["threads", "loop"], caplog: Any) -> None:
     caplog.set_level(logging.WARNING)
     app = await asyncio.to_thread(with_socketio)
-    async with serve(asgi(app, grace_s=2)) as url:
+    async with serve(asgi(app, views=views, grace_s=2)) as url:
         client = client_library.AsyncClient()
         told: asyncio.Queue[Any] = asyncio.Queue()
         client.on("told", told.put)

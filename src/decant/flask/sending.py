@@ -78,7 +78,10 @@ class Sending:
             await self._before_end()
             self.complete = True
         try:
-            async with asyncio.timeout(self._timeout_s):
+            if message.get("body"):
+                async with asyncio.timeout(self._timeout_s):
+                    await self._send(message)
+            else:  # a head or an end alone fills no buffer, and a timer would cost as much as sending it
                 await self._send(message)
         except Exception as error:
             self.gone, self.error = True, error

@@ -20,6 +20,7 @@ from ..errors import ConfigError
 from .environ import environ_of
 from .marks import Blocking
 from .watchdog import Subject, Watchdog
+from .websockets import polls_for_long
 
 __all__ = ["AT_END", "Mode", "Views", "await_on_loop"]
 
@@ -57,7 +58,7 @@ class Views:
 
         :param scope: its ASGI scope, or its WSGI environ.
         """
-        if self.mode == "threads":
+        if self.mode == "threads" or polls_for_long(self.app, scope):
             return "thread"
         if not self.blocking.endpoints:
             return "loop"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from io import BytesIO
 from typing import Any, Final
@@ -18,7 +18,7 @@ from ..bridge import Threads
 from .environ import environ_of
 from .tunnel import Refused, Tunnel
 
-__all__ = ["Sockets"]
+__all__ = ["Sockets", "polls_for_long"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -26,6 +26,17 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 logger = logging.getLogger("decant.flask")
 _PAGE: Final = 64 * 1024
 _FULL: Final = Refused(503, [("Content-Type", "text/plain"), ("Retry-After", "5")], b"too many WebSockets are open\n")
+
+
+def polls_for_long(app: Any, scope: Mapping[str, Any]) -> bool:
+    """Whether a request is for an unmodified Flask-SocketIO, whose long polling holds the thread that answers it.
+
+    :param scope: its ASGI scope, or its WSGI environ.
+    """
+    middleware = getattr(app.extensions.get("socketio"), "sockio_mw", None)
+    path, root = scope.get("PATH_INFO"), scope.get("root_path", "")
+    below = scope["path"].removeprefix(root) if path is None else path
+    return middleware is not None and below.startswith(middleware.engineio_path)
 
 
 class Sockets:
