@@ -10,6 +10,7 @@ from hypercorn.middleware import ProxyFixMiddleware
 __all__ = ["behind_proxies"]
 
 Call = Callable[..., Awaitable[None]]
+_OF_WEBSOCKETS = {"http": "ws", "https": "wss"}
 
 
 def behind_proxies(app: Call, hops: int) -> Call:
@@ -25,7 +26,10 @@ def behind_proxies(app: Call, hops: int) -> Call:
         kept = {key: value for key, value in scope.items() if key not in ("headers", "client", "scheme")}
 
         async def restored(copied: dict[str, Any], receive: Any, send: Any) -> None:
-            await app({**copied, **kept}, receive, send)
+            fixed_scope = {**copied, **kept}
+            if scope["type"] == "websocket":  # proxies say http and https of these, too
+                fixed_scope["scheme"] = _OF_WEBSOCKETS.get(copied["scheme"], copied["scheme"])
+            await app(fixed_scope, receive, send)
 
         few = {key: scope[key] for key in ("type", "headers", "client", "scheme") if key in scope}
         inner: Any = restored
