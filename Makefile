@@ -16,12 +16,13 @@ COMPILE = $(or $(UV),$(BIN)/uv) pip compile --quiet --universal --python-version
 # What a target passes on: make run ARGS='--bind 127.0.0.1:9000', make test ARGS='-k worker -x'
 ARGS ?=
 
-.PHONY: help setup run test lint types floors docs bench lock clean
+.PHONY: help setup run test contract lint types floors docs bench lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make run      serve the application on http://127.0.0.1:8000 (make run ARGS='--bind HOST:PORT')"
 	@echo "make test     the whole suite (make test ARGS='-k name')"
+	@echo "make contract one suite against every implementation of the example (make contract ARGS='-i flask,loop -k import')"
 	@echo "make setup    only install what these two need"
 	@echo "make lint types floors docs bench    each check alone"
 	@echo "make lock     resolve the dependencies anew, with uv (make lock ARGS=--upgrade)"
@@ -34,6 +35,27 @@ run: $(VENV)/.app
 
 test: $(VENV)/.dev
 	@.ci/pytest $(ARGS)
+
+# The Flask application of examples/shortener in its team's environment: step 0 adds Decant's base install, step 1 what
+# its Quart half needs.
+TEAM := examples/shortener/.venv
+STEP1 := examples/shortener/step1/.venv
+INSTALL_IN = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip install --quiet --disable-pip-version-check)
+
+contract: $(VENV)/.dev $(TEAM)/.made $(STEP1)/.made
+	@$(BIN)/python -m tests.contract $(ARGS)
+
+$(TEAM)/.made: examples/shortener/requirements.txt pyproject.toml | $(BIN)/python
+	@echo "installing examples/shortener/requirements.txt"
+	@test -x $(TEAM)/bin/python || $(BIN)/python -m venv $(TEAM)
+	@$(call INSTALL_IN,$(TEAM)) -r examples/shortener/requirements.txt -e .
+	@touch $@
+
+$(STEP1)/.made: examples/shortener/step1/requirements.txt examples/shortener/requirements.txt pyproject.toml | $(BIN)/python
+	@echo "installing examples/shortener/step1/requirements.txt"
+	@test -x $(STEP1)/bin/python || $(BIN)/python -m venv $(STEP1)
+	@$(call INSTALL_IN,$(STEP1)) -r examples/shortener/step1/requirements.txt
+	@touch $@
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .

@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "shortener"
 _TEAMS = EXAMPLE / ".venv" / "bin"
 """The team's own environment: its requirements, and Decant's base install."""
+_STEP1 = EXAMPLE / "step1" / ".venv" / "bin"
+"""The same, with those of Decant's extras that the Quart half needs."""
 _OURS = Path(sys.executable).parent
 
 
@@ -44,8 +46,8 @@ class Finished:
 class Flask:
     """The Flask application of ``examples/shortener``: the same source, served in one way or another.
 
-    ``serving`` and ``working`` are command lines; ``{bin}`` is the team's environment, ``{ours}`` the one that runs
-    the suite, ``{port}`` the port.
+    ``serving`` and ``working`` are command lines; ``{bin}`` is the team's environment, ``{step1}`` that of step 1,
+    ``{ours}`` the one that runs the suite, ``{port}`` the port.
     """
 
     name: str
@@ -54,8 +56,9 @@ class Flask:
     working: str
 
     def missing(self) -> str | None:
-        if not (_TEAMS / "gunicorn").is_file():
-            return f"{_TEAMS.parent} is missing: make contract makes it"
+        for folder in (_TEAMS, _STEP1):
+            if not (folder.parent / ".made").is_file():
+                return f"{folder.parent} is missing: make contract makes it"
         return None
 
     def prepare(self) -> Sequence[Command]:
@@ -68,7 +71,7 @@ class Flask:
         return (self._command(self.working),)
 
     def _command(self, line: str, port: int = 0) -> Command:
-        args = [word.format(bin=_TEAMS, ours=_OURS, port=port) for word in line.split()]
+        args = [word.format(bin=_TEAMS, ours=_OURS, step1=_STEP1, port=port) for word in line.split()]
         return Command(args, EXAMPLE, {"PASSWORD_METHOD": "pbkdf2:sha256:1000", "LOG_LEVEL": "WARNING"})
 
 
@@ -79,6 +82,24 @@ IMPLEMENTATIONS: tuple[Implementation, ...] = (
         "flask",
         "examples/shortener, unmodified: Flask under Gunicorn (threads), with its Celery worker",
         "{bin}/gunicorn shortener.wsgi:app --bind 127.0.0.1:{port} --worker-class gthread --workers 1 --threads 100",
+        _CELERY,
+    ),
+    Flask(
+        "threads",
+        "examples/shortener, unmodified: decant serve --views threads (Hypercorn), with its Celery worker",
+        "{bin}/decant serve --views threads --threads 100 --bind 127.0.0.1:{port} shortener.wsgi:app",
+        _CELERY,
+    ),
+    Flask(
+        "loop",
+        "examples/shortener, unmodified: decant serve --views loop --faces, decant worker --faces",
+        "{ours}/decant serve --views loop --faces --async-db --bind 127.0.0.1:{port} shortener.wsgi:app",
+        "{ours}/decant worker --faces shortener.celery_app:celery",
+    ),
+    Flask(
+        "mounted",
+        "examples/shortener/step1: the redirect and the API's reads are Quart's, all else is Flask's; Celery worker",
+        "{step1}/decant serve --bind 127.0.0.1:{port} step1.asgi:app",
         _CELERY,
     ),
     Finished(),
