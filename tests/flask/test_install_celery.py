@@ -293,6 +293,9 @@ def test_other_forms_of_celery_s_api(redis_url: str) -> None:
             tasks = Celery(app.import_name, backend=app.config["CELERY_RESULT_BACKEND"],
                            broker=app.config["CELERY_BROKER_URL"])
             tasks.conf.update(app.config)
+            global early
+            @tasks.task(name="forms.early", bind=True)
+            def early(self): return current_app.name, self.request.retries
             class ContextTask(tasks.Task):
                 def __call__(self, *args, **kwargs):
                     with app.app_context():
@@ -329,6 +332,7 @@ def test_other_forms_of_celery_s_api(redis_url: str) -> None:
         with start_worker(tasks, perform_ping_check=False):
             job = me.delay()
             print(isinstance(job, AsyncResult), job.get(timeout=20) == job.id, where.delay().get(timeout=20))
+            print(early.delay().get(timeout=20), isinstance(early, tasks.Task))
             print(uses.apply_async((1,)).get(timeout=20), uses.s(2).apply_async().get(timeout=20))
         tasks.conf.task_always_eager = True
         done = where.delay()
@@ -343,6 +347,7 @@ def test_other_forms_of_celery_s_api(redis_url: str) -> None:
     lines = out.splitlines()
     assert lines[:3] == ["True True True False", "True True forms forms.where", "forms True True"]
     assert "True True forms" in lines
+    assert "('forms', 0) True" in lines, "tasks that were made before Task was set are of it, too"
     assert "(True, 1) (True, 2)" in lines
     assert lines.count("after SUCCESS (True, 1) True") == 1
     assert lines[-2:] == [

@@ -34,6 +34,10 @@ class Cache(cache.Cache):
             own["CACHE_SERIALIZER"] = _serializer(own["CACHE_TYPE"])
         return super().init_app(app, {**(config or {}), **own})
 
+    @staticmethod
+    def _memvname(funcname: str) -> str:
+        return f"{funcname}_memver"  # the key of a memoized function's version, which some applications delete
+
 
 class BaseCache:
     """What an application derives a store of its own from, as from Flask-Caching's: its methods are plain functions,

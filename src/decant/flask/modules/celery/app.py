@@ -12,7 +12,7 @@ from typing import Any, Final
 import flask
 from werkzeug.local import LocalProxy
 
-from .... import tasks
+from .... import tasks as tasks_
 from ....bridge import bridged, wait
 from ....faces import faced, io_method, twin_of
 from ....tasks.keys import REPLACED
@@ -50,7 +50,7 @@ class Site(flask.Flask):
         return nullcontext()
 
 
-class Celery(tasks.Tasks):
+class Celery(tasks_.Tasks):
     """:class:`decant.tasks.Tasks` for code written for Celery, used through its face.
 
     Where its jobs are is settled when one is asked for first, or a worker starts; :func:`.place.found` has the rule.
@@ -86,6 +86,8 @@ class Celery(tasks.Tasks):
         **kwargs: Any,
     ) -> None:
         kind = _class(task_cls) if isinstance(task_cls, str) else task_cls or Task
+        self._kind: type[tasks_.Task] = Task
+        self._without_base: dict[str, tuple[Any, dict[str, Any]]] = {}
         self._site: Site | None = None
         self._settling = threading.RLock()
         super().__init__(
@@ -108,6 +110,32 @@ class Celery(tasks.Tasks):
     def __getattr__(self, name: str) -> Any:
         advice = _MISSING.get(name)
         raise AttributeError(f"Celery has no {name!r} here" + (f": {advice}" if advice else ""))
+
+    # -- tasks -----------------------------------------------------------------------------------------------------
+
+    @property
+    def Task(self) -> type[tasks_.Task]:
+        """The class of tasks without a base of their own. Set, it is that of those that were made before, too: Celery
+        makes them when they are used first.
+        """
+        return self._kind
+
+    @Task.setter
+    def Task(self, kind: type[tasks_.Task]) -> None:
+        self._kind = kind
+        for name, (function, options) in self._without_base.items():
+            task = self.tasks[name]
+            task.__class__ = kind
+            vars(task).pop("plain", None)
+            task.bind_to(self, name, options, function)
+
+    def make_task(self, function: Any, options: Any) -> tasks_.Task:
+        """As :meth:`decant.tasks.Tasks.make_task`."""
+        made = super().make_task(function, options)
+        if not options.get("base") and made is not function and not made.name.startswith("decant."):
+            given = {key: value for key, value in options.items() if key not in ("name", "base", "shadow_name")}
+            self._without_base[made.name] = (function, given)
+        return made
 
     # -- settings --------------------------------------------------------------------------------------------------
 
@@ -207,7 +235,7 @@ def shared_task(*args: Any, **options: Any) -> Any:
 
     def share(function: Any) -> Any:
         name = options.get("name") or f"{function.__module__}.{function.__name__}"
-        tasks.shared_task(**{**options, "name": name})(function)
+        tasks_.shared_task(**{**options, "name": name})(function)
         return LocalProxy(lambda: faced(current_celery().tasks[name]))
 
     if len(args) == 1 and callable(args[0]):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import asyncpg
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from ....errors import ConfigError, DatabaseUnavailable
-from ....tasks.ledger.pool import is_away
+from ....tasks.ledger.pool import _dsn, is_away
 from ....tasks.ledger.tables import jobs, metadata
 
 __all__ = ["Place", "found"]
@@ -113,7 +114,12 @@ def _postgresql(url: str, key: str) -> URL:
 
 async def _prepare(url: URL, *, create: bool) -> bool:
     """Whether the ledger's tables are there, or have been made."""
-    engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+    dsn, timeout_s = _dsn(url)  # libpq's options, as sslmode, are not those of SQLAlchemy's dialect
+
+    def connect() -> Any:
+        return asyncpg.connect(dsn, timeout=timeout_s)
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with asyncio.timeout(_DEADLINE_S), engine.connect() as connection:
             there = await connection.run_sync(lambda plain: inspect(plain).has_table(jobs.name))
