@@ -44,5 +44,23 @@ def test_a_request_is_answered_as_gunicorn_does(name: str, servers: dict[str, Ad
         assert ask(servers[views], CASES[name]) == expected, views
 
 
+def test_an_application_below_a_path_is_answered_as_gunicorn_does() -> None:
+    targets = (
+        "/mount",
+        "/mount/",
+        "/mount/environ/a%20b",
+        "/mount/seen/%C3%BC?q",
+        "/mount/no-slash",
+        "/mount/give/url",
+    )
+    with (
+        gunicorn("tests.flask.fidelity.application:app", SCRIPT_NAME="/mount") as peer,
+        hypercorn(asgi(create_app()), root_path="/mount") as shim,
+    ):
+        for target in targets:
+            request = f"GET {target} HTTP/1.1\r\nHost: example.test\r\n\r\n".encode()
+            assert ask(shim, request) == ask(peer, request), target
+
+
 def test_there_are_enough_of_them() -> None:
     assert len(CASES) - len(DIFFERENT) >= 200

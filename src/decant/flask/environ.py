@@ -32,7 +32,7 @@ def environ_of(scope: Scope, stream: Any, *, multiprocess: bool = False) -> dict
     :param stream: the ``wsgi.input``.
     """
     scheme = scope.get("scheme", "http")
-    target, raw_path = _target(scope)
+    target = _target(scope)
     query = scope.get("query_string", b"").decode("latin-1")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.get("method", "GET"),
@@ -53,7 +53,7 @@ def environ_of(scope: Scope, stream: Any, *, multiprocess: bool = False) -> dict
         "asgi.scope": scope,
     }
     _add_headers(environ, scope.get("headers", ()))
-    _add_path(environ, raw_path, scope)
+    _add_path(environ, scope)
     _add_addresses(environ, scope)
     environ.update(scope.get(EXTRA, ()))
     return environ
@@ -63,17 +63,11 @@ def _protocol(http_version: str) -> str:
     return f"HTTP/{http_version}" if "." in http_version else f"HTTP/{http_version}.0"
 
 
-def _target(scope: Scope) -> tuple[str, bytes]:
-    """The request target as it was sent, and the bytes of its path without an authority."""
-    raw = scope.get("raw_path") or b""
-    query = scope.get("query_string") or b""
-    path: bytes = raw
-    if raw[:1] not in (b"/", b"*", b""):  # the absolute form: http://host/path
-        _, _, rest = raw.partition(b"://")
-        _, slash, path = rest.partition(b"/")
-        path = slash + path or b"/"
-    target = raw.partition(b"?")[0] + (b"?" + query if query else b"")
-    return target.decode("latin-1"), path.partition(b"?")[0].partition(b"#")[0]
+def _target(scope: Scope) -> str:
+    """The request target as it was sent."""
+    raw, query = scope.get("raw_path") or b"", scope.get("query_string") or b""
+    target: bytes = raw.partition(b"?")[0] + (b"?" + query if query else b"")
+    return target.decode("latin-1")
 
 
 def _add_headers(environ: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -92,22 +86,30 @@ def _add_headers(environ: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]
         environ[key] = text
 
 
-def _add_path(environ: dict[str, Any], raw_path: bytes, scope: Scope) -> None:
+def _add_path(environ: dict[str, Any], scope: Scope) -> None:
     """``SCRIPT_NAME`` and ``PATH_INFO``: latin-1 text of the bytes that the client meant."""
-    path = _bytes_of_path(raw_path, scope["path"]).decode("latin-1")
+    path = _path(scope).decode("latin-1")
     root = scope.get("root_path", "").rstrip("/").encode("utf-8", "surrogateescape").decode("latin-1")
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = root, path
 
 
-def _bytes_of_path(raw_path: bytes, path: str) -> bytes:
+def _path(scope: Scope) -> bytes:
     """From ``raw_path``, whose bytes need not be UTF-8; from ``path``, where middleware has changed that."""
-    if raw_path:
-        found = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
-        if found.decode("utf-8", "replace") == path or "://" in path[:9] or "#" in path:
-            return found
-    return path.encode("utf-8", "surrogateescape")
+    path: str = scope["path"]
+    raw: bytes = (scope.get("raw_path") or b"").partition(b"?")[0]
+    if not raw or _unquoted(raw).decode("utf-8", "replace") != path:
+        return path.encode("utf-8", "surrogateescape")
+    raw = raw.partition(b"#")[0]
+    if raw[:1] not in (b"/", b"*"):  # the absolute form: http://host/path
+        _, slash, rest = raw.partition(b"://")[2].partition(b"/")
+        raw = slash + rest or b"/"
+    return _unquoted(raw)
+
+
+def _unquoted(raw: bytes) -> bytes:
+    return unquote_to_bytes(raw) if b"%" in raw else raw
 
 
 def _add_addresses(environ: dict[str, Any], scope: Scope) -> None:

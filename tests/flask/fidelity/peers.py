@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import subprocess
@@ -29,13 +30,14 @@ class Answered(NamedTuple):
 
 
 @contextmanager
-def gunicorn(target: str, *options: str) -> Iterator[Address]:
+def gunicorn(target: str, *options: str, **environment: str) -> Iterator[Address]:
     """Gunicorn with threads, in a process of its own."""
     listening = socket.create_server(("127.0.0.1", 0))
     address = listening.getsockname()
     command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listening.fileno()}", "--worker-class", "gthread"]
     command += ["--threads", "4", "--no-control-socket", "--log-level", "critical", *options, target]
-    with subprocess.Popen(command, pass_fds=[listening.fileno()], stderr=subprocess.DEVNULL) as process:
+    env = {**os.environ, **environment}
+    with subprocess.Popen(command, pass_fds=[listening.fileno()], stderr=subprocess.DEVNULL, env=env) as process:
         listening.close()
         try:
             yield address
