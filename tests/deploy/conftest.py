@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,13 @@ APP = """
     readiness("missed", missed, app=app, critical=False)
     health(app)
 """
+
+
+def program(name: str) -> str:
+    """Where it is: not every user's PATH has the folder that Debian puts it in."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    assert found is not None, f"{name} is not installed"
+    return found
 
 
 class Servers:

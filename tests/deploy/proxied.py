@@ -27,7 +27,7 @@ def no_get_is_lost(proxy: Address, behind: Servers) -> None:
         behind.kill(victim)
         after = load.answers.total()
         until(lambda: load.answers.total() > after + 200)
-    assert load.failures == []
+    assert not load.failures, load.failures[:3]
     assert {str(port) for port in behind.ports[1:]} <= set(load.answers)
 
 

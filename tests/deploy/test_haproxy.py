@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.load import Load
 from tests.deploy import proxied
-from tests.deploy.conftest import Servers
+from tests.deploy.conftest import Servers, program
 from tests.deploy.proxied import Address, until
 
 pytestmark = pytest.mark.haproxy
@@ -28,7 +28,7 @@ def haproxy(servers_behind: Servers, proxy_port: int, tmp_path_factory: pytest.T
         text = text.replace(old, new)
     (folder / "haproxy.cfg").write_text(text)
     process = subprocess.Popen(
-        ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")],
+        [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.load import get
 from tests.deploy import proxied
-from tests.deploy.conftest import Servers
+from tests.deploy.conftest import Servers, program
 from tests.deploy.proxied import Address
 
 pytestmark = pytest.mark.nginx
@@ -47,7 +47,7 @@ def nginx(servers_behind: Servers, proxy_port: int, tmp_path_factory: pytest.Tem
         f"http {{ access_log off; {paths} include {folder}/decant.conf; }}\n"
     )
     process = subprocess.Popen(
-        ["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")],
+        [program("nginx"), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

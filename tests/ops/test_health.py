@@ -232,3 +232,11 @@ async def test_redis_that_is_away_is_degraded_and_not_down(redis_url: str) -> No
         health(app)
         async with app.test_app():
             assert await ready(app) == (200, {"redis": state})
+
+
+async def test_the_snippet_of_the_docs() -> None:
+    path = Path(__file__).parents[2] / "docs" / "snippets" / "health_app.py"
+    scope: dict[str, Any] = {"__name__": __name__}
+    code = compile(await asyncio.to_thread(path.read_text), str(path), "exec")
+    await asyncio.to_thread(exec, code, scope)
+    assert await ready(scope["app"]) == (200, {"mail": "ok"})
