@@ -6,9 +6,12 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from ..bridge import refuse_eager_tasks
+from ..ops.registry import gauge
 from .async_db import dispose_engines
 
 if TYPE_CHECKING:
@@ -59,12 +62,25 @@ class Lifespan:
         """
         refuse_eager_tasks(asyncio.get_running_loop())
         self.asgi.views_.check()
+        self._count()
         self.asgi.connections.begin(self.asgi.limits.grace_s)
         self.serves = True
         if self.asgi.watchdog is not None:
             self.asgi.watchdog.start()
         if self._socketio is not None:
             await self._socketio.start()
+
+    def _count(self) -> None:
+        """Show the threads in the metrics."""
+        asgi = ref(self.asgi)
+        for name, text, value in (
+            ("decant_flask_threads", "Threads for a Flask application's requests", lambda asgi: asgi.threads.size),
+            ("decant_flask_threads_busy", "Threads that run a request now", lambda asgi: asgi.threads.busy),
+            ("decant_flask_queued", "Requests that wait for a thread now", lambda asgi: asgi.threads.queued),
+            ("decant_flask_websockets", "WebSockets of extensions in threads", lambda asgi: asgi.sockets.threads.busy),
+        ):
+            now = partial(lambda value: value(found) if (found := asgi()) is not None else 0, value)
+            gauge(name, text, ("app",)).set_function(now, app=self.asgi.app.name)
 
     async def stop(self) -> None:
         """Let requests end, at most ``grace_s``; then end them, and close what belongs to this loop."""
