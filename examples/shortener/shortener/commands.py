@@ -2,6 +2,7 @@
 
 import click
 from flask.cli import AppGroup
+from flask_migrate import upgrade
 
 from .extensions import db
 from .models import User
@@ -12,8 +13,8 @@ users = AppGroup("users", help="Accounts: create, promote.")
 def register(app):
     @app.cli.command("init-db")
     def init_db():
-        """Make the tables that are not there."""
-        db.create_all()
+        """Bring the database up to date, as `flask db upgrade` does."""
+        upgrade()
         click.echo("The tables are there.")
 
     app.cli.add_command(users)

@@ -1,6 +1,7 @@
 """The extensions, made once and given to each application by create_app."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from celery import Celery
 from flask_caching import Cache
@@ -14,7 +15,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 
 db = SQLAlchemy()
-migrate = Migrate()
+migrate = Migrate(directory=Path(__file__).parents[1] / "migrations")
 login_manager = LoginManager()
 csrf = CSRFProtect()
 cache = Cache()
