@@ -9,16 +9,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import flask
+import flask_login
 import pytest
 import quart
 from flask.sessions import SecureCookieSessionInterface, SessionInterface
 from flask_wtf import CSRFProtect
-from flask_wtf.csrf import generate_csrf
+from flask_wtf.csrf import generate_csrf, validate_csrf
 from werkzeug.routing import BuildError
 
 from decant import Quart
 from decant.errors import ConfigError
 from decant.flask import RequestIdFilter, mount, request_id
+from decant.flask.proxies import share_proxies
 
 KEY = "for tests"
 
@@ -360,3 +362,57 @@ async def test_one_id_per_request_for_both_halves_the_log_and_the_client(
     ids = [record.request_id for record in caplog.records if record.name == "shop"]
     assert ids == ["abc-1", "abc-1", *made, refused]
     assert request_id() is None
+
+
+# -- with share_proxies ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_extensions() -> Quart:
+    """Flask-WTF and Flask-Login in both halves."""
+    ours, theirs = pair()
+
+    class User(flask_login.UserMixin):
+        id = "7"
+
+    for app in (ours, theirs):
+        flask_login.LoginManager(app).user_loader(lambda identity: User() if identity == "7" else None)
+    CSRFProtect(theirs)
+    share_proxies(ours)
+
+    @ours.get("/quart/token")
+    async def quart_token() -> str:
+        return generate_csrf()
+
+    @ours.post("/quart/form")
+    async def quart_form() -> str:
+        validate_csrf((await quart.request.form)["csrf_token"])
+        return "posted"
+
+    @ours.get("/quart/login")
+    async def quart_login() -> str:
+        return str(flask_login.login_user(User()))
+
+    @ours.get("/quart/user")
+    async def quart_user() -> str:
+        return str(flask_login.current_user.get_id())
+
+    theirs.add_url_rule("/flask/token", "token", lambda: generate_csrf())
+    theirs.add_url_rule("/flask/form", "form", lambda: "posted", methods=["POST"])
+    theirs.add_url_rule("/flask/login", "login", lambda: str(flask_login.login_user(User())))
+    theirs.add_url_rule("/flask/user", "user", lambda: str(flask_login.current_user.get_id()))
+    mount(ours, theirs)
+    return ours
+
+
+@pytest.mark.parametrize(("first", "second"), [("quart", "flask"), ("flask", "quart")])
+async def test_csrf_tokens_and_log_ins_of_one_half_are_good_in_the_other(
+    with_extensions: Quart, first: str, second: str
+) -> None:
+    """Flask-WTF and Flask-Login themselves, in Flask and, by share_proxies, in Quart."""
+    client = with_extensions.test_client()
+    token = await (await client.get(f"/{first}/token")).get_data(as_text=True)
+    assert await (await client.post(f"/{second}/form", data={"csrf_token": token})).get_data(as_text=True) == "posted"
+    assert await (await client.get(f"/{second}/user")).get_data(as_text=True) == "None"
+    assert await (await client.get(f"/{first}/login")).get_data(as_text=True) == "True"
+    assert await (await client.get(f"/{second}/user")).get_data(as_text=True) == "7"
