@@ -566,6 +566,24 @@ async def test_a_server_that_cancels_the_call_ends_the_view_and_is_told(app: fla
     assert ends == [asyncio.CancelledError]
 
 
+async def test_a_message_that_the_server_refuses_is_logged(app: flask.Flask, views: Views, caplog: Any) -> None:
+    class Refusing(Call):
+        async def send(self, message: Any) -> None:
+            raise ValueError("not this one")
+
+    app.add_url_rule("/", view_func=lambda: "x")
+    await asyncio.wait_for(Refusing(asgi(app, views=views)).body().task, 10)
+    assert "The server refused http.response.start" in caplog.text
+
+
+async def test_header_names_keep_their_case_but_in_http_2(app: flask.Flask) -> None:
+    app.add_url_rule("/", view_func=lambda: ("x", {"X-Mixed-case": "1"}))
+    for version, expected in (("1.1", b"X-Mixed-case"), ("2", b"x-mixed-case")):
+        call = Call(asgi(app), http_version=version).body()
+        await call.answer()
+        assert expected in dict(call.sent[0]["headers"])
+
+
 # -- Flask's own -------------------------------------------------------------------------------------------------------
 
 

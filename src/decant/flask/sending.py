@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -12,6 +13,7 @@ from ..bridge import wait
 
 __all__ = ["Sending"]
 
+logger = logging.getLogger("decant.flask")
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 _BOUND: Final = 64 * 1024
@@ -38,7 +40,6 @@ class Sending:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.complete = self.gone = False
-        self.error: BaseException | None = None
         self._send, self._timeout_s = send, timeout_s
         self._on_begin, self._before_end = on_begin, before_end
         self._messages: deque[Message] = deque()
@@ -84,7 +85,9 @@ class Sending:
             else:  # a head or an end alone fills no buffer, and a timer would cost as much as sending it
                 await self._send(message)
         except Exception as error:
-            self.gone, self.error = True, error
+            self.gone = True
+            if not isinstance(error, OSError):  # which TimeoutError is
+                logger.error("The server refused %s", message["type"], exc_info=error)
             raise ConnectionAbortedError("the client takes nothing more") from error
 
     async def _until_room(self) -> None:
