@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -409,3 +411,25 @@ def test_what_cannot_be_mounted_says_why(halves: Any) -> None:
     mount(ours, theirs)
     with pytest.raises(RuntimeError, match="'ours' has a Flask half already: 'theirs'"):
         mount(ours, flask.Flask("more"))
+
+
+def test_it_needs_the_base_install_only() -> None:
+    """As it goes into the environment that a Flask team has."""
+    script = """
+import sys
+for name in ("sqlalchemy", "redis", "prometheus_client", "limits", "socketio", "msgspec", "arq"):
+    sys.modules[name] = None
+import asyncio, flask
+from decant import Quart
+from decant.flask import mount
+app, legacy = Quart("ours"), flask.Flask("theirs")
+legacy.secret_key = "for tests"
+legacy.add_url_rule("/", "index", lambda: "flask")
+mount(app, legacy)
+async def ask():
+    async with app.test_app():
+        return await (await app.test_client().get("/")).get_data(as_text=True)
+print(asyncio.run(ask()))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr) == ("flask\n", "")
