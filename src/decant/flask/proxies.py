@@ -14,9 +14,11 @@ from typing import Any, Final, Self, TypeVar
 
 import jinja2
 import quart
+from quart.globals import app_ctx
 
 from ..bridge import can_wait, wait
 from ..quart import Quart
+from ..quart.versions import takes_context
 from .flask_globals import Variables
 from .plain_request import PlainRequest
 
@@ -207,13 +209,16 @@ class _Done(Awaitable[None]):
 
 
 def _render_without_await(app: Quart) -> None:
-    update = app.update_template_context
+    update: Any = app.update_template_context
 
-    def update_template_context(context: dict[str, Any]) -> Awaitable[None]:
+    @wraps(update)
+    def update_template_context(*given: Any) -> Awaitable[None]:
         """As Quart's, and done already where that can be waited for: Flask's functions do not await it."""
+        if len(given) == 1 and takes_context(update):
+            given = (_object(app_ctx), *given)
         if not can_wait():
-            return update(context)
-        wait(update(context))
+            return update(*given)  # type: ignore[no-any-return]
+        wait(update(*given))
         return _Done()
 
     kind = app.jinja_environment
