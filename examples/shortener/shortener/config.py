@@ -26,7 +26,12 @@ class Config:
 
     # The database
     SQLALCHEMY_DATABASE_URI = os.environ.get("DATABASE_URL", "sqlite:///shortener.db")
-    SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True}
+    SQLALCHEMY_ENGINE_OPTIONS = {
+        "pool_pre_ping": True,
+        "pool_size": env_int("DATABASE_POOL_SIZE", 10),
+        "max_overflow": env_int("DATABASE_POOL_SIZE", 10),
+        "pool_timeout": 5,  # then 503
+    }
 
     # Redis is the cache, the counters of the limits, Celery's broker, and the channel between Socket.IO servers.
     REDIS_URL = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
@@ -96,6 +101,7 @@ class TestingConfig(Config):
     SECRET_KEY = "testing"
     WTF_CSRF_ENABLED = False
     SQLALCHEMY_DATABASE_URI = os.environ.get("TEST_DATABASE_URL", "sqlite:///:memory:")
+    SQLALCHEMY_ENGINE_OPTIONS = {}
     CACHE_TYPE = "SimpleCache"
     RATELIMIT_STORAGE_URI = "memory://"
     SOCKETIO_MESSAGE_QUEUE = None

@@ -7,6 +7,7 @@ import re
 
 from flask import current_app
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import selectinload
 
 from .extensions import db, limiter
 from .models import Import, Link, utcnow
@@ -120,7 +121,11 @@ def begin(owner, content, name):
     except IntegrityError:
         db.session.rollback()
         raise UnderWay from None
-    run_import.delay(made.id)
+    try:
+        run_import.delay(made.id)
+    except Exception:  # the broker is away: the next import shall not wait for this one
+        end(made, "failed", "No worker could be asked to do it. Try again later.")
+        raise
     return made
 
 
@@ -142,12 +147,14 @@ def export(owner_id):
     yield "\ufeff" + written([[*COLUMNS, "clicks", "created"]])
     last = 0
     while True:
-        page = Link.query.filter(Link.owner_id == owner_id, Link.id > last).order_by(Link.id).limit(500).all()
+        query = Link.query.options(selectinload(Link.tags)).filter(Link.owner_id == owner_id, Link.id > last)
+        page = query.order_by(Link.id).limit(500).all()
         if not page:
             return
         last = page[-1].id
-        yield written([cells_of(link) for link in page])
-        db.session.expunge_all()
+        piece = written([cells_of(link) for link in page])
+        db.session.rollback()  # gives the connection back: the client may be slow
+        yield piece
 
 
 def cells_of(link):

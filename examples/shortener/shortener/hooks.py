@@ -6,7 +6,8 @@ import uuid
 
 from flask import g, jsonify, make_response, render_template, request, session
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException, InternalServerError
+from sqlalchemy import exc
+from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
 from .models import utcnow
 from .urls import short_url
@@ -74,6 +75,8 @@ def register(app):
 
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Rejected, rejected)
+    app.register_error_handler(exc.OperationalError, unavailable)
+    app.register_error_handler(exc.TimeoutError, unavailable)  # no connection of the pool was free in time
     app.add_template_global(short_url)
     app.add_template_filter(moment)
     app.add_template_filter(thousands)
@@ -99,6 +102,11 @@ def error_page(status, title, detail):
     if status >= 500:  # the page's head asks who is logged in, and the database may be what failed
         g._login_user = None
     return make_response(render_template("error.html", status=status, title=title, detail=detail), status)
+
+
+def unavailable(error):
+    log.error("the database does not answer", exc_info=error)
+    return http_error(ServiceUnavailable("The database does not answer. Please try again.", retry_after=5))
 
 
 def rejected(error):

@@ -56,6 +56,9 @@ def run_import(self, import_id):
 def forget():
     """Each night: what nobody asks for any more."""
     Job.query.filter(Job.created_at < utcnow() - timedelta(days=1)).delete(synchronize_session=False)
+    stuck = Import.query.filter(Import.state.in_(Import.ACTIVE), Import.created_at < utcnow() - timedelta(days=1))
+    for found in stuck.all():
+        csvfiles.end(found, "failed", "It took too long. What was imported has stayed.")
     old = utcnow() - timedelta(days=current_app.config["IMPORT_KEEP_DAYS"])
     Import.query.filter(Import.finished_at < old).delete(synchronize_session=False)
     db.session.commit()

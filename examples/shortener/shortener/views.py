@@ -24,7 +24,7 @@ from sqlalchemy import text
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from . import csvfiles, qr
-from .extensions import cache, db
+from .extensions import db
 from .forms import ImportForm, LinkForm, one_line, zone_names
 from .models import Import, Link, utcnow
 from .services import (
@@ -236,16 +236,6 @@ def qr_code(slug, kind):
     response.headers["Content-Disposition"] = f'inline; filename="{slug}.{kind}"'
     response.add_etag()
     return response.make_conditional(request)
-
-
-@links.get("/<slug:slug>/days.json")
-@login_required
-@cache.cached(timeout=5, make_cache_key=lambda slug: f"days:{current_user.id}:{slug}")
-def days_json(slug):
-    """The last 30 days, for whoever draws them."""
-    link = own_link(slug)
-    today = utcnow().date()
-    return {day.isoformat(): clicks for day, clicks in clicks_by_day(link, today - timedelta(days=29), today)}
 
 
 # -- imports and the export ------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@ import io
 import time
 
 import pytest
+from shortener.models import ApiToken
+from sqlalchemy.exc import OperationalError
 
 
 def test_a_link_is_made_changed_and_deleted(client, headers):
@@ -95,3 +97,13 @@ def test_clicks_by_day(client, headers):
     clicks = client.get("/api/v1/links/minutes/clicks", headers=headers).json
     assert (clicks["total"], clicks["days"][-1]["clicks"], len(clicks["days"])) == (3, 3, 30)
     assert client.get("/api/v1/links/minutes/clicks?from=2026-02-30", headers=headers).status_code == 422
+
+
+def test_a_database_that_is_away_is_503(app, client, headers, monkeypatch):
+    def away(*args, **kwargs):
+        raise OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr(ApiToken, "find_user", away)
+    answer = client.get("/api/v1/me", headers=headers)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.mimetype == "application/problem+json"
