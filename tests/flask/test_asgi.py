@@ -429,6 +429,7 @@ async def test_an_error_after_the_head_breaks_the_connection(app: flask.Flask, v
         ("200 OK", [("X A", "1")]),
         ("200 OK", [("X-A", 1)]),
         ("200 OK", [("Content-Length", "many")]),
+        ("200 OK", [("Content-Length", "-1")]),
     ],
 )
 async def test_a_head_that_http_does_not_allow_is_a_500(app: flask.Flask, status: str, headers: Any) -> None:

@@ -67,6 +67,8 @@ class Answer:
             raise ValueError(f"the value of the header {name} has characters that HTTP does not allow")
         value = value.strip(" \t")
         if name.lower() == "content-length":
+            if not value.isdecimal():
+                raise ValueError(f"the Content-Length {value!r} is no number")
             self._length = int(value)
         return (name if self._keep_case else name.lower()).encode("latin-1"), value.encode("latin-1")
 
@@ -79,14 +81,15 @@ class Answer:
         """Send some of the body; never more than ``Content-Length`` says."""
         if not isinstance(data, bytes):
             raise TypeError(f"a WSGI application gives bytes, not {type(data).__name__}: {data!r}")
+        first = not self.begun
         self._begin()
-        if self.bodiless:
-            return
         if self._length is not None:
             data = data[: self._length - self._sent]
+        if self.bodiless or not (data or first):  # what is empty sends the head
+            self.sending.check()
+            return
         self._sent += len(data)
-        if data or not self._sent:  # what is empty sends the head
-            self.sending.put({"type": "http.response.body", "body": data, "more_body": True})
+        self.sending.put({"type": "http.response.body", "body": data, "more_body": True})
 
     def _begin(self) -> None:
         if self._headers is None:

@@ -57,9 +57,7 @@ class Sending:
         if asyncio._get_running_loop() is not None:
             wait(self.give(message))
             return
-        if self.gone:
-            wait(_nothing())  # raises CancelledError in a request that is cancelled
-            raise ConnectionAbortedError("the client has gone")
+        self.check()
         with self._lock:
             self._messages.append(message)
             self._held += len(message.get("body", b""))
@@ -68,6 +66,15 @@ class Sending:
             self.loop.call_soon_threadsafe(self._begin)
         if self._held >= _BOUND:
             wait(self._until_room())
+
+    def check(self) -> None:
+        """In the application: notice a client that has gone, where there is nothing to send.
+
+        :raises ConnectionAbortedError: if it has.
+        """
+        if self.gone:
+            wait(_nothing())  # raises CancelledError in a request that is cancelled
+            raise ConnectionAbortedError("the client has gone")
 
     async def give(self, message: Message) -> None:
         """On the loop: send it now."""
@@ -105,8 +112,9 @@ class Sending:
                 self._held_less(len(message.get("body", b"")))
         except ConnectionAbortedError:
             self.stop()
-        finally:
-            self._room.set()
+        except asyncio.CancelledError:
+            self.stop()
+            raise
 
     def _next(self) -> Message | None:
         """The next message; several pieces of body that wait as one."""
