@@ -33,10 +33,11 @@ def polls_for_long(app: Any, scope: Mapping[str, Any]) -> bool:
 
     :param scope: its ASGI scope, or its WSGI environ.
     """
-    middleware = getattr(app.extensions.get("socketio"), "sockio_mw", None)
+    # The face's middleware has no such path: it is asked beside the application, before this.
+    engineio_path = getattr(getattr(app.extensions.get("socketio"), "sockio_mw", None), "engineio_path", None)
     path, root = scope.get("PATH_INFO"), scope.get("root_path", "")
     below = scope["path"].removeprefix(root) if path is None else path
-    return middleware is not None and below.startswith(middleware.engineio_path)
+    return engineio_path is not None and below.startswith(engineio_path)
 
 
 class Sockets:
