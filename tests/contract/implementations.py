@@ -12,6 +12,7 @@ from .running import Command, Implementation
 __all__ = ["EXAMPLE", "IMPLEMENTATIONS", "QUICK", "ROOT", "Finished", "Flask"]
 
 ROOT = Path(__file__).parents[2]
+_HERE = Path(__file__).parent
 EXAMPLE = ROOT / "examples" / "shortener"
 _TEAMS = EXAMPLE / ".venv" / "bin"
 """The team's own environment: its requirements, and Decant's base install."""
@@ -47,22 +48,24 @@ class Flask:
     """The Flask application of ``examples/shortener``: the same source, served in one way or another.
 
     ``serving`` and ``working`` are command lines; ``{bin}`` is the team's environment, ``{step1}`` that of step 1,
-    ``{ours}`` the one that runs the suite, ``{port}`` the port.
+    ``{ours}`` the one that runs the suite, ``{port}`` the port. ``environments`` are those that it needs besides that.
     """
 
     name: str
     about: str
     serving: str
     working: str
+    preparing: str = "{bin}/flask --app shortener.wsgi:app init-db"
+    environments: Sequence[Path] = (_TEAMS,)
 
     def missing(self) -> str | None:
-        for folder in (_TEAMS, _STEP1):
+        for folder in self.environments:
             if not (folder.parent / ".made").is_file():
                 return f"{folder.parent} is missing: make contract makes it"
         return None
 
     def prepare(self) -> Sequence[Command]:
-        return (self._command("{bin}/flask --app shortener.wsgi:app init-db"),)
+        return (self._command(self.preparing),)
 
     def web(self, port: int) -> Command:
         return self._command(self.serving, port)
@@ -71,7 +74,7 @@ class Flask:
         return (self._command(self.working),)
 
     def _command(self, line: str, port: int = 0) -> Command:
-        args = [word.format(bin=_TEAMS, ours=_OURS, step1=_STEP1, port=port) for word in line.split()]
+        args = [word.format(bin=_TEAMS, ours=_OURS, step1=_STEP1, here=_HERE, port=port) for word in line.split()]
         return Command(args, EXAMPLE, {"PASSWORD_METHOD": "pbkdf2:sha256:1000", "LOG_LEVEL": "WARNING"})
 
 
@@ -93,17 +96,20 @@ IMPLEMENTATIONS: tuple[Implementation, ...] = (
     Flask(
         "loop",
         "examples/shortener, unmodified: decant serve --views loop --faces, decant worker --faces",
-        "{ours}/decant serve --views loop --faces --async-db --bind 127.0.0.1:{port} shortener.wsgi:app",
+        "{ours}/decant serve --views loop --faces --bind 127.0.0.1:{port} shortener.wsgi:app",
         "{ours}/decant worker --faces shortener.celery_app:celery",
+        "{ours}/python {here}/make_tables.py",
+        (),
     ),
     Flask(
         "mounted",
         "examples/shortener/step1: the redirect and the API's reads are Quart's, all else is Flask's; Celery worker",
         "{step1}/decant serve --bind 127.0.0.1:{port} step1.asgi:app",
         _CELERY,
+        environments=(_TEAMS, _STEP1),
     ),
     Finished(),
 )
 """In the order of the table's columns."""
-QUICK = ("app",)
+QUICK = ("loop", "app")
 """Those whose quick cases are in ``make test``."""

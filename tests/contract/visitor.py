@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -25,7 +25,7 @@ __all__ = ["BROWSER", "PASSWORD", "Answer", "Visitor"]
 PASSWORD = "correct horse battery"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 _DEADLINE_S = 30
-_numbers = itertools.count(os.getpid() * 1000 % 16_000_000)
+_numbers = count(os.getpid() * 1000 % 16_000_000)
 
 
 def _address() -> str:
@@ -197,14 +197,16 @@ class Visitor:
 
     async def until(self, path: str, done: Any, within_s: float = 30) -> Any:
         """Ask the API for ``path`` until ``done(json)``; its last answer."""
-        deadline = asyncio.get_running_loop().time() + within_s
+        deadline, pause = asyncio.get_running_loop().time() + within_s, 0.1
         while True:
             answer = await self.api("GET", path)
             assert answer.status == 200, answer.text
             if done(answer.json):
                 return answer.json
-            assert asyncio.get_running_loop().time() < deadline, f"after {within_s} s still {answer.text[:1000]}"
-            await asyncio.sleep(0.3)
+            if asyncio.get_running_loop().time() > deadline:
+                raise AssertionError(f"after {within_s} s still {answer.text[:1000]}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, 1)  # a token may ask so often a minute
 
     @asynccontextmanager
     async def live(self, *events: str, url: str = "", origin: str = "") -> AsyncIterator[Live]:

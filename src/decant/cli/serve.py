@@ -46,7 +46,7 @@ class _Bind(Address):
     "--views", type=click.Choice(["threads", "loop"]), help="Where a Flask app's views run.  [default: threads]"
 )
 @click.option("--faces", is_flag=True, help="Exchange Flask's extensions for Decant's, as decant.flask.install().")
-@click.option("--async-db", is_flag=True, help="Open the database's URLs with async drivers.")
+@click.option("--async-db", is_flag=True, help="Open the database's URLs with async drivers, as --faces does too.")
 @click.option("--threads", type=click.IntRange(1, 10_000), help="Threads for a Flask app's views.  [default: 40]")
 @click.option("-w", "--workers", type=click.IntRange(1, 512), default=1, show_default=True, help="Processes.")
 @click.option(

@@ -12,7 +12,7 @@ async def _notices(visitor: Visitor, path: str) -> list[str]:
     return [text for text in (await visitor.page(path)).notices if text]
 
 
-@case("the front page leads to log-in and registration", quick=True)
+@case("the front page leads to log-in and registration")
 async def front(world: World) -> None:
     anybody = world.visitor()
     page = await anybody.page("/")
@@ -31,7 +31,7 @@ async def register(world: World) -> None:
     assert name in (await visitor.page("/account")).text
 
 
-@case("register: what is refused", quick=True)
+@case("register: what is refused")
 async def register_refused(world: World) -> None:
     taken = new_name()
     (await world.visitor().register(taken)).goes_to("/links/new")
@@ -99,7 +99,7 @@ async def log_in_elsewhere(world: World) -> None:
         (await world.visitor().log_in(name, path=f"/login?next={after}")).goes_to("/links")
 
 
-@case("log in: a wrong name and a wrong password are told alike", quick=True)
+@case("log in: a wrong name and a wrong password are told alike")
 async def log_in_wrong(world: World) -> None:
     name, visitor = (await world.user()).name, world.visitor()
     wrong = (await visitor.log_in(name, "not the password")).refuses(name)
@@ -121,7 +121,7 @@ async def log_in_limit(world: World) -> None:
     (await world.visitor().log_in(other)).goes_to("/links")
 
 
-@case("who is not logged in is sent to the log-in, and back", quick=True)
+@case("who is not logged in is sent to the log-in, and back")
 async def not_logged_in(world: World) -> None:
     name = (await world.user()).name
     for path in ("/links", "/links/new", "/account", "/imports", "/links.csv", "/links/abc/edit"):

@@ -47,7 +47,7 @@ async def allowed(world: World) -> None:
         assert f"{_ALLOW}Credentials" not in answer.headers
 
 
-@case("other sites, and other pages, are told nothing", quick=True)
+@case("other sites, and other pages, are told nothing")
 async def others(world: World) -> None:
     program = await world.program()
     for origin in (

@@ -58,7 +58,7 @@ async def on_the_page(world: World) -> None:
     assert "12" in (await user.page("/links")).text.split()
 
 
-@case("the QR code, as SVG and PNG, with an ETag", quick=True)
+@case("the QR code, as SVG and PNG, with an ETag")
 async def qr_code(world: World) -> None:
     user, slug = await world.user(), new_name()
     program = await world.program(user)

@@ -44,7 +44,7 @@ async def whole_life(world: World) -> None:
     assert (await program.get(f"/{slug}")).status == 404
 
 
-@case("only the target is needed; it has one normal form", quick=True)
+@case("only the target is needed; it has one normal form")
 async def little(world: World) -> None:
     program = await world.program()
     made = await program.api("POST", "/links", {"target": "HTTPS://Example.COM:443"})
@@ -57,7 +57,7 @@ async def little(world: World) -> None:
     ]
 
 
-@case("what is refused, with a pointer to each field", quick=True)
+@case("what is refused, with a pointer to each field")
 async def refused(world: World) -> None:
     program = await world.program()
     wrong: list[tuple[dict[str, Any], list[str]]] = [
@@ -108,7 +108,7 @@ async def taken(world: World) -> None:
             answer.problem(409, "#/slug")
 
 
-@case("another's link is 404", quick=True)
+@case("another's link is 404")
 async def anothers(world: World) -> None:
     program, eve, slug = await world.program(), await world.program(), new_name()
     made = await program.link(slug)
@@ -152,7 +152,7 @@ async def pages(world: World) -> None:
         (await program.api("GET", f"/links?{query}")).problem(422, "limit")
 
 
-@case("the list is searched by word and by tag", quick=True)
+@case("the list is searched by word and by tag")
 async def searched(world: World) -> None:
     program = await world.program()
     first, second = new_name(), new_name()

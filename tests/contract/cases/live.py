@@ -31,7 +31,7 @@ async def clicks(world: World) -> None:
         await _nothing_more(page.told)
 
 
-@case("another's clicks are told to nobody else", quick=True)
+@case("another's clicks are told to nobody else")
 async def others(world: World) -> None:
     user, eve, visitor = await world.user(), await world.user(), world.visitor()
     mine, hers = new_name(), new_name()
@@ -47,7 +47,7 @@ async def others(world: World) -> None:
         await _nothing_more(page.told)
 
 
-@case("who is not logged in is refused", quick=True)
+@case("who is not logged in is refused")
 async def refused(world: World) -> None:
     forged = world.visitor()
     forged.forge("session", "made-up")
@@ -61,7 +61,7 @@ async def _refused(visitor: Visitor, origin: str = "") -> None:
             pass
 
 
-@case("another site's page is refused", quick=True)
+@case("another site's page is refused")
 async def foreign(world: World) -> None:
     user = await world.user()
     await _refused(user, "https://evil.example")
@@ -111,11 +111,11 @@ async def many_pages(world: World) -> None:
     assert await asyncio.gather(*pages) == [{slug: 50}] * 20
 
 
-@case("an import is told to its end", quick=True)
+@case("an import is told to its end")
 async def imports(world: World) -> None:
     user, eve = await world.user(), await world.user()
     program = await world.program(user)
-    rows = "".join(f"https://example.com/{number}\n" for number in range(1500))
+    rows = "".join(f"https://example.com/{number}\n" for number in range(800))
     async with user.live("import") as page, eve.live("import") as hers:
         answer = await program.api("POST", "/imports", data=f"target\n{rows}", headers={"Content-Type": "text/csv"})
         identity = answer.json["id"]
@@ -127,7 +127,7 @@ async def imports(world: World) -> None:
                 before, said = said, await page.told.get()
                 assert said["id"] == identity
                 assert said["made"] >= before["made"]
-        assert (said["state"], said["total"], said["made"], said["refused"]) == ("done", 1500, 1500, 0)
+        assert (said["state"], said["total"], said["made"], said["refused"]) == ("done", 800, 800, 0)
         for wrong in (0, -1, 10**30, "x", None, [identity]):
             assert await page.call("watch_import", wrong) is None
         assert hers.told.empty()

@@ -23,7 +23,7 @@ async def bad_json(world: World) -> None:
         (await program.api("POST", "/links", data=body, headers=headers)).problem(400)
 
 
-@case("the wrong type of content: 415", quick=True)
+@case("the wrong type of content: 415")
 async def wrong_type(world: World) -> None:
     program = await world.program()
     for media_type in ("text/plain", _FORM, "application/octet-stream"):
@@ -69,7 +69,7 @@ async def chunks(world: World) -> None:
     assert (await program.get(f"/{slug}")).status == 302
 
 
-@case("text that cannot be read, and NUL: no 500", quick=True)
+@case("text that cannot be read, and NUL: no 500")
 async def invalid_text(world: World) -> None:
     user, visitor = await world.user(), world.visitor()
     token = (await visitor.page("/login")).form("/login").fields["csrf_token"]
@@ -106,7 +106,7 @@ async def no_form(world: World) -> None:
         assert 400 <= answer.status < 500, f"{media_type}: {answer.status}"
 
 
-@case("requests that are cut off, and heads that are wrong", quick=True)
+@case("requests that are cut off, and heads that are wrong")
 async def raw(world: World) -> None:
     parts = urlsplit(world.url)
     address = (parts.hostname or "", parts.port or 0)

@@ -41,7 +41,7 @@ async def made_up(world: World) -> None:
     assert (await user.get(f"/{slug}")).leads_to == TARGET
 
 
-@case("a link: what is refused, and kept in the form", quick=True)
+@case("a link: what is refused, and kept in the form")
 async def refused(world: World) -> None:
     user, taken = await world.user(), new_name()
     await _made(user, taken)
@@ -65,7 +65,7 @@ async def refused(world: World) -> None:
     assert [item["slug"] for item in (await user.api("GET", "/links")).json["items"]] == [taken]
 
 
-@case("the list has one's own links, the newest first", quick=True)
+@case("the list has one's own links, the newest first")
 async def listed(world: World) -> None:
     user, other = await world.user(), await world.user()
     slugs = [new_name() for _ in range(3)]

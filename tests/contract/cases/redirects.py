@@ -11,7 +11,7 @@ from . import World, case, new_name
 TARGET = "https://example.com/a/long/path?with=parameters&more=%C3%A4"
 
 
-@case("302, not to be kept; HEAD is no visit", quick=True)
+@case("302, not to be kept; HEAD is no visit")
 async def follow(world: World) -> None:
     program, slug = await world.program(), new_name()
     await program.link(slug, TARGET)
@@ -29,7 +29,7 @@ async def follow(world: World) -> None:
     await program.until(f"/links/{slug}", lambda said: said["visits"] == 3)
 
 
-@case("404 for what is no link", quick=True)
+@case("404 for what is no link")
 async def none(world: World) -> None:
     program, slug = await world.program(), "low" + new_name()
     await program.link(slug)
@@ -50,7 +50,7 @@ async def none(world: World) -> None:
         assert (await visitor.ask("HEAD", f"/{path}")).status == 404
 
 
-@case("a new link works at once where it was unknown before", quick=True)
+@case("a new link works at once where it was unknown before")
 async def unknown_before(world: World) -> None:
     program, slug, visitor = await world.program(), new_name(), world.visitor()
     assert (await visitor.get(f"/{slug}")).status == 404
@@ -62,7 +62,7 @@ async def unknown_before(world: World) -> None:
     assert (await visitor.get(f"/{slug}")).status == 404
 
 
-@case("expired: 410", quick=True)
+@case("expired: 410")
 async def expired(world: World) -> None:
     program, slug, visitor = await world.program(), new_name(), world.visitor()
     end = datetime.now(UTC) + timedelta(seconds=2)

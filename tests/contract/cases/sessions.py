@@ -6,7 +6,7 @@ from ..visitor import PASSWORD
 from . import CSRF_HEADERS, World, case, new_name
 
 
-@case("the cookie is HttpOnly and SameSite=Lax, and cannot be forged", quick=True)
+@case("the cookie is HttpOnly and SameSite=Lax, and cannot be forged")
 async def cookie(world: World) -> None:
     name, visitor = (await world.user()).name, world.visitor()
     answer = await visitor.log_in(name)

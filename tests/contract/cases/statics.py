@@ -21,7 +21,7 @@ async def sheets(world: World) -> None:
         assert "Set-Cookie" not in answer.headers
 
 
-@case("no other file is served", quick=True)
+@case("no other file is served")
 async def outside(world: World) -> None:
     visitor = world.visitor()
     paths = ("nothing.css", "../config.py", "..%2fconfig.py", "%2e%2e/config.py", "", "css/", "a%00b", "%ff")
@@ -30,7 +30,7 @@ async def outside(world: World) -> None:
         assert answer.status in (400, 403, 404), f"{path}: {answer.status}"
 
 
-@case("somebody's pages are kept by nobody else", quick=True)
+@case("somebody's pages are kept by nobody else")
 async def private(world: World) -> None:
     user = await world.user()
     for path in ("/links", "/account", "/links/new"):
@@ -41,7 +41,7 @@ async def private(world: World) -> None:
         assert "cookie" in varies or "no-store" in cached or "private" in cached, path
 
 
-@case("the front page is for everybody, and nobody's name is in it", quick=True)
+@case("the front page is for everybody, and nobody's name is in it")
 async def front_twice(world: World) -> None:
     user, visitor = await world.user(), world.visitor()
     await user.get("/")

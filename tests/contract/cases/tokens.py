@@ -27,7 +27,7 @@ async def on_the_page(world: World) -> None:
     (await program.api("GET", "/me")).problem(401)
 
 
-@case("tokens with the API: made, listed, revoked", quick=True)
+@case("tokens with the API: made, listed, revoked")
 async def with_the_api(world: World) -> None:
     program = await world.program()
     made = await program.api("POST", "/tokens", {"name": "second"})
@@ -75,7 +75,7 @@ async def without_name(world: World) -> None:
     (await program.api("POST", "/tokens", {"name": 7})).problem(422, "#/name")
 
 
-@case("who asks", quick=True)
+@case("who asks")
 async def who(world: World) -> None:
     program = await world.program()
     said = (await program.api("GET", "/me")).json
@@ -115,7 +115,7 @@ async def refused_limit(world: World) -> None:
     assert (await world.visitor().api("GET", "/me", headers=bad)).status == 401
 
 
-@case("the API is limited by token, and says how much is left", quick=True)
+@case("the API is limited by token, and says how much is left")
 async def limit(world: World) -> None:
     """150 per minute."""
     program, other = await world.program(), await world.program()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 from ...errors import CommandError
@@ -45,7 +46,8 @@ def before_import(options: Options) -> dict[str, Any]:
         from ...flask.registry import make_bridge_local
 
         make_bridge_local()
-    if options.async_db:
+    # An unmodified application names the driver that it has had so far, which the database's face refuses.
+    if options.async_db or (options.faces and find_spec("sqlalchemy") is not None):
         from ...flask.async_db import use_async_drivers
 
         done["databases"] = _mapped(use_async_drivers())
