@@ -16,7 +16,7 @@ COMPILE = $(or $(UV),$(BIN)/uv) pip compile --quiet --universal --python-version
 # What a target passes on: make run ARGS='--bind 127.0.0.1:9000', make test ARGS='-k worker -x'
 ARGS ?=
 
-.PHONY: help setup run test contract lint types floors docs bench lock clean
+.PHONY: help setup run test contract lint types floors docs bench peers lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make contract one suite against every implementation of the example (make contract ARGS='-i flask,loop -k import')"
 	@echo "make setup    only install what these two need"
 	@echo "make lint types floors docs bench    each check alone"
+	@echo "make peers    other projects' own test suites, on our faces and through the shim"
 	@echo "make lock     resolve the dependencies anew, with uv (make lock ARGS=--upgrade)"
 	@echo "make clean    remove what was generated, but neither .venv nor .data"
 
@@ -73,6 +74,10 @@ docs: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+# The suites are downloaded once: tests/peers/download.py. The last line is the extensions' figures, as JSON.
+peers: $(VENV)/.dev
+	@$(BIN)/python -m tests.peers.run $(ARGS)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none of $(CANDIDATES) is: install one," \

@@ -759,3 +759,51 @@ def test_what_serves_both_worlds_is_shown_as_it_is() -> None:
     got = face(Twin)().both()
     assert type(got) is Both
     assert [*got] == [1]
+
+
+def test_what_a_subclass_of_a_face_overrides_the_twin_calls(anywhere: Anywhere) -> None:
+    """As with the extension that the twin stands for: tracing, say, wraps its public methods."""
+
+    class Store:
+        def __init__(self, start: int) -> None:
+            self.value = start
+
+        @io_method
+        async def get(self) -> int:
+            return self.value
+
+        def double(self, number: int) -> int:
+            return number * 2
+
+        @io_method
+        async def doubled(self) -> int:
+            return self.double(await self.get())
+
+    class Traced(face(Store)):  # type: ignore[misc]
+        def __init__(self, start: int) -> None:
+            self.calls: list[str] = []
+            super().__init__(start + 1)
+
+        def get(self) -> int:
+            self.calls.append("get")
+            return super().get()
+
+    class More(Traced):
+        def double(self, number: int) -> int:
+            self.calls.append("double")
+            return super().double(number) + 100
+
+        def get(self) -> int:
+            return super().get() + 1000
+
+    def scenario() -> None:
+        store = Traced(1)
+        assert (store.doubled(), store.get(), store.calls) == (4, 2, ["get", "get"])
+        store.calls = []
+        assert (store.doubled(), store.calls) == (4, ["get"])
+        more = More(1)
+        assert (more.doubled(), more.calls) == (2104, ["get", "double"])
+        assert isinstance(twin_of(more), Store)
+        assert face(Store)(1).doubled() == 2
+
+    anywhere(scenario)

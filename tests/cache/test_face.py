@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import flask
 import pytest
+import redis
 from blockbuster import BlockBuster
 
 from decant.cache import Cache, CachedResponse, cache_view_hit
+from decant.cache.backends import FileSystemCache, RedisCache, SimpleCache
 from decant.faces import Face, face
 
 Flask_Cache = face(Cache)
@@ -212,3 +216,119 @@ def test_a_computation_does_not_wait_for_itself(site: tuple[flask.Flask, Any, di
     asking.start()
     asking.join(20)
     assert answers == ["outer inner"]
+
+
+# -- what Flask-Caching's users have beside the plain API ------------------------------------------------------------
+
+
+def test_a_cachelib_store_is_shown_as_it_was_made() -> None:
+    """In `cache.cache` and `app.extensions`; a serializer that is configured is given to it."""
+    cachelib = pytest.importorskip("cachelib", reason="NOT TESTED: stores of cachelib, which is missing")
+    app = flask.Flask("test_app")
+    config = {"CACHE_TYPE": "cachelib.SimpleCache", "CACHE_SERIALIZER": cachelib.serializers.BaseSerializer()}
+    cache = Flask_Cache(app, config=config)
+    assert type(app.extensions["cache"][cache]) is cachelib.SimpleCache
+    assert app.extensions["cache"][cache].serializer is config["CACHE_SERIALIZER"]
+    with app.app_context():
+        assert cache.cache is app.extensions["cache"][cache]
+    plain = Flask_Cache(flask.Flask("test_app"), config={"CACHE_TYPE": "cachelib.SimpleCache"})
+    assert plain.set("a", 1) is True
+    assert (plain.get("a"), plain.cache.get("a")) == (1, 1)
+
+
+def test_a_store_may_be_made_by_a_function_of_the_users() -> None:
+    """One that subclasses the face of a store."""
+
+    class Mine(face(SimpleCache)):  # type: ignore[misc]
+        pass
+
+    app = flask.Flask("test_app")
+    cache = Flask_Cache(app, config={"CACHE_TYPE": lambda app, config, args, kwargs: Mine(threshold=3, **kwargs)})
+    with app.app_context():
+        assert isinstance(cache.cache, Mine)
+        cache.set("a", 1)
+        assert cache.cache.get("a") == 1
+
+
+def test_a_subclass_sees_what_the_decorators_do() -> None:
+    """Tracing wraps `get` and `set`, as it does with Flask-Caching."""
+    seen: list[str] = []
+
+    class Traced(Flask_Cache):  # type: ignore[misc, valid-type]
+        def get(self, key: str) -> Any:
+            seen.append("get")
+            return super().get(key)
+
+        def set(self, key: str, value: Any, timeout: Any = None) -> Any:
+            seen.append("set")
+            return super().set(key, value, timeout)
+
+    app = flask.Flask("test_app")
+    cache = Traced(app, config={"CACHE_TYPE": "SimpleCache"})
+    app.add_url_rule("/", "index", cache.cached()(lambda: "page"))
+    client = app.test_client()
+    assert [client.get("/").text, client.get("/").text] == ["page", "page"]
+    assert seen == ["get", "set", "get"]
+
+
+def test_redis_by_a_client_of_redis_py(redis_url: str) -> None:
+    """cachelib takes one as host, and has one as `_write_client`, for commands of the application's own."""
+    with redis.Redis.from_url(redis_url) as client:
+        store = face(RedisCache)(client, key_prefix="mine:")
+        assert store.set("a", {"b": 1}) is True
+        assert store.get("a") == {"b": 1}
+        assert client.keys() == [b"mine:a"]
+        assert store._write_client is client
+    named = face(RedisCache)(redis_url)
+    assert named._write_client.keys() == [b"mine:a"]
+    named._write_client.close()
+
+
+def test_the_database_may_be_named_beside_the_url(redis_url: str) -> None:
+    """CACHE_REDIS_DB counts where the URL says none."""
+    app = flask.Flask("test_app")
+    config = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url.rpartition("/")[0], "CACHE_REDIS_DB": 3}
+    cache = Flask_Cache(app, config=config)
+    with app.app_context():
+        assert cache.cache._write_client.connection_pool.connection_kwargs["db"] == 3
+        cache.cache._write_client.close()
+    cache = Flask_Cache(flask.Flask("test_app"), config={**config, "CACHE_REDIS_URL": redis_url})
+    assert cache.cache._write_client.connection_pool.connection_kwargs["db"] == 0
+    cache.cache._write_client.close()
+
+
+def test_is_stale_is_asked_once_about_a_value() -> None:
+    """Also where the one who computes looks again, in case another has."""
+    app, asked, values = flask.Flask("test_app"), [], iter(range(9))
+    cache = Flask_Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+
+    def is_stale(value: int) -> bool:
+        asked.append(value)
+        return value < 1
+
+    number = cache.memoize(is_stale=is_stale)(lambda: next(values))
+    with app.app_context():
+        assert [number(), number(), number()] == [0, 1, 1]
+    assert asked == [0, 1]
+
+
+def test_settings_that_change_or_mean_nothing(tmp_path: Path) -> None:
+    """The hash may be set later; an old name, and a serializer that nothing uses, are warned of."""
+    app = flask.Flask("test_app")
+    cache = Flask_Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+
+    @cache.memoize()
+    def double(number: int) -> int:
+        return number * 2
+
+    with app.app_context():
+        before = double.make_cache_key(double.uncached, 1)
+        cache.hash_method = hashlib.sha512
+        assert cache.hash_method is hashlib.sha512
+        assert double.make_cache_key(double.uncached, 1) != before
+    for store, arguments in ((SimpleCache, {}), (FileSystemCache, {"cache_dir": str(tmp_path)})):
+        with pytest.warns(DeprecationWarning, match="ignore_delete_many_errors"):
+            assert store(ignore_errors=True, **arguments).ignore_delete_many_errors is True
+    config = {"CACHE_TYPE": "NullCache", "CACHE_NO_NULL_WARNING": True, "CACHE_SERIALIZER": "msgpack"}
+    with pytest.warns(UserWarning, match="CACHE_SERIALIZER is set but"):
+        Flask_Cache(app, config=config)

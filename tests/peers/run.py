@@ -1,4 +1,5 @@
-"""``make peers``: the extensions' own tests, unmodified, with our faces in place of the extensions.
+"""``make peers``: the extensions' own tests, unmodified, with our faces in place of the extensions; then Flask's own,
+through the shim.
 
 ::
 
@@ -31,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SUITES = ("flask_caching", "flask_cors", "flask_sqlalchemy", "flask_cdn")
 TIMEOUT_S = 900
+FAILS = "fails, not explained"
 Outcomes = dict[str, tuple[str, str]]
 
 
@@ -40,6 +42,8 @@ class Suite:
 
     :param copied: what of the source distribution the tests need: they run in a copy.
     :param original: the folder in it that the original is imported from.
+    :param plugins: of pytest, which the suite needs; ``face_plugins``: which our faces need to follow it.
+    :param ignored_warnings: beginnings of warnings of ours, which its ``filterwarnings = error`` would make errors.
     :param explained: by a test's id, with parameters or without: why it fails.
     """
 
@@ -50,6 +54,8 @@ class Suite:
     original: str
     servers: tuple[str, ...]
     plugins: tuple[str, ...]
+    face_plugins: tuple[str, ...]
+    ignored_warnings: tuple[str, ...]
     explained: dict[str, str]
 
     @classmethod
@@ -64,6 +70,8 @@ class Suite:
             suite["original"],
             tuple(suite.get("servers", ())),
             tuple(suite.get("plugins", ())),
+            tuple(suite.get("face_plugins", ())),
+            tuple(suite.get("ignored_warnings", ())),
             found.get("explained", {}),
         )
 
@@ -85,7 +93,9 @@ def run(suite: Suite, folder: Path, original: bool, options: list[str]) -> Outco
     # By its path: the suites' folders are called "tests", too.
     command = [sys.executable, str(HERE / "session.py"), f"--report={report}"]
     command += ["--original"] if original else [f"--face={suite.face}"]
-    command += [*(f"--plugin={name}" for name in suite.plugins), *options, "tests"]
+    command += [f"--plugin={name}" for name in (*suite.plugins, *(() if original else suite.face_plugins))]
+    command += [part for warning in suite.ignored_warnings for part in ("-W", f"ignore:{warning}")]
+    command += [*options, "tests"]
     done = subprocess.run(
         command, cwd=place, env=environment, check=False, capture_output=not options, text=True, timeout=TIMEOUT_S
     )
@@ -123,7 +133,7 @@ def reason_of(test: str, explained: dict[str, str]) -> str | None:
 def surprises(outcomes: Outcomes, explained: dict[str, str]) -> list[str]:
     """One line for each failure that is not explained, and for each explained one that did not happen."""
     failed = {test for test, (outcome, _) in outcomes.items() if outcome == "failed"}
-    lines = [f"fails, not explained: {test}: {outcomes[test][1]}" for test in failed if not reason_of(test, explained)]
+    lines = [f"{FAILS}: {test}: {outcomes[test][1]}" for test in failed if not reason_of(test, explained)]
     for key in explained:
         meant = {test for test in outcomes if key in (test, test.partition("[")[0])}
         lines += [f"explained, but passes: {test}" for test in meant - failed if outcomes[test][0] == "passed"]
@@ -144,12 +154,25 @@ def report(suite: Suite, ours: Outcomes, originals: Outcomes | None) -> list[str
             print(f"  {test}: {reason_of(test, suite.explained) or f'NOT EXPLAINED: {why}'}{also}")
     lines = surprises(ours, suite.explained)
     for line in lines:
-        print(f"  !!! {line}")
+        if not line.startswith(FAILS):  # that one is above
+            print(f"  {line}")
     return lines
 
 
+def run_flask_suite() -> tuple[dict[str, Any], bool]:
+    """Flask's own tests through the shim: their figures, and whether all was as explained."""
+    command = [sys.executable, "-m", "tests.peers.flask_suite"]
+    done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True, timeout=2 * TIMEOUT_S)
+    *lines, figures = done.stdout.strip().splitlines() or [""]
+    if not figures.startswith("{"):
+        print(done.stdout)
+        return {}, False
+    print(*lines, sep="\n")
+    return json.loads(figures), done.returncode == 0
+
+
 def main() -> int:
-    """Run all suites; 1 if one had a surprise."""
+    """Run all suites, and Flask's own; 1 if one had a surprise."""
     suites = {suite.name: suite for suite in (Suite.load(HERE / f"{name}.toml") for name in SUITES)}
     parser = argparse.ArgumentParser(description="The extensions' own tests on our faces")
     parser.add_argument("--originals", action="store_true", help="run the originals as well, and compare")
@@ -173,6 +196,10 @@ def main() -> int:
     except DownloadError as error:
         print(error, file=sys.stderr)
         return 1
+    if not given.only:
+        figures, as_explained = run_flask_suite()
+        found |= figures
+        wrong += [] if as_explained else ["Flask's own tests"]
     print(json.dumps(found))
     return 1 if wrong else 0
 

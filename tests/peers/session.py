@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import sys
 from pathlib import Path
@@ -51,6 +52,18 @@ def _last_line(cause: Any) -> str:
     return lines[0][:300] if lines else ""
 
 
+def _as_under_the_shim() -> None:
+    """``async def`` views are waited for, as ``decant.flask.asgi`` has it for each application that it serves."""
+    from flask import Flask
+
+    from decant.bridge import wait
+
+    def async_to_sync(self: Flask, function: Any) -> Any:
+        return functools.wraps(function)(lambda *args, **kwargs: wait(function(*args, **kwargs)))
+
+    Flask.async_to_sync = async_to_sync  # type: ignore[method-assign]
+
+
 async def _bridged(arguments: list[str], plugins: list[object]) -> int:
     return int(pytest.main(arguments, plugins))
 
@@ -71,6 +84,7 @@ def main() -> int:
     from decant.flask.installing import install
 
     install(*given.face)
+    _as_under_the_shim()
     return asyncio.run(bridged(_bridged(arguments, plugins)))
 
 

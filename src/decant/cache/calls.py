@@ -81,6 +81,7 @@ class Call:
     entry: Entry | None = field(default=None, init=False)
     refreshes: bool = field(default=False, init=False)
     was_hit: bool = field(default=False, init=False)
+    was_stale: bool = field(default=False, init=False)
 
     # -- what differs between views and functions --------------------------------------------------------------
 
@@ -194,15 +195,18 @@ class Call:
         if not callable(function):
             return False
         value = await self.shown(value)
-        if wants_extra_args(function):
-            return await called(function, value, *self.args, **self.kwargs) is True
-        return await called(function, value) is True
+        more = (self.args, self.kwargs) if wants_extra_args(function) else ((), {})
+        self.was_stale = await called(function, value, *more[0], **more[1]) is True
+        return self.was_stale
 
     async def shown(self, value: Any) -> Any:
         """What a user's function is shown of what is stored."""
         return value
 
     async def _there(self) -> bool:
+        if self.was_stale:  # just now: the user's function is not asked about the same value twice
+            self.was_stale = False
+            return False
         return await self.lookup(self.state.backend) is not _MISS
 
     # -- misses ------------------------------------------------------------------------------------------------

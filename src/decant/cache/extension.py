@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from ..bridge import wait
 from ..context import current_app, has_app, on_quart
 from ..faces import faced, io_method
+from .backends.threaded import ThreadedCache
 from .jinja2ext import JINJA_CACHE_ATTR_NAME, CacheExtension
 from .memoized import MemoizeRules, Versions, memoize
 from .settings import Settings, make_backend, settings_from
@@ -22,6 +24,11 @@ from .views import ViewRules, cached
 __all__ = ["Cache"]
 
 Function = Callable[..., Any]
+
+
+def _as_made(backend: Any) -> Any:
+    """What Flask code sees of a backend: a synchronous one itself, another one by its face."""
+    return backend.wrapped if isinstance(backend, ThreadedCache) else faced(backend)
 
 
 class Cache(Values):
@@ -70,7 +77,7 @@ class Cache(Values):
         of_quart = on_quart(app)
         shown = self if of_quart else faced(self)
         self._states[app] = state = State(app, settings, backend, shown)
-        app.extensions.setdefault("cache", {})[shown] = backend if of_quart else faced(backend)
+        app.extensions.setdefault("cache", {})[shown] = backend if of_quart else _as_made(backend)
         if settings.source_check:
             for function in self._functions:
                 source_of(function)
@@ -124,10 +131,15 @@ class Cache(Values):
             raise
         return work if of_quart else wait(work)
 
+    def backend_here(self) -> Any:
+        """The current application's backend, awaited."""
+        return self.here()[1].backend
+
     @property
     def cache(self) -> Any:
-        """The current application's backend, with ``inc`` and ``dec``."""
-        return self.here()[1].backend
+        """The current application's backend, with ``inc`` and ``dec``; in Flask a synchronous one as it was made."""
+        state = self.here()[1]
+        return state.backend if state.of_quart else _as_made(state.backend)
 
     @property
     def app(self) -> Any:
@@ -143,6 +155,11 @@ class Cache(Values):
     def hash_method(self) -> Function:
         """``CACHE_HASH_METHOD``."""
         return self.settings_here().hash_method
+
+    @hash_method.setter
+    def hash_method(self, function: Function) -> None:
+        state = self.here()[1]
+        state.settings = replace(state.settings, hash_method=function)
 
     @property
     def serializer(self) -> Any:

@@ -67,6 +67,9 @@ class CachedResponse:
         self.timeout = normalize_timeout(timeout)
 
 
+CachedResponse.__init__.__annotations__["return"] = None  # the value, as inspect.signature shows it of Flask-Caching's
+
+
 def ttl_of(value: Any) -> float | None:
     """The time to live that a response asks for; afterwards its ``timeout`` is the framework's again."""
     if not isinstance(value, CachedResponse) or "_send_timeout" not in vars(value):

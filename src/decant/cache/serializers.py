@@ -175,7 +175,7 @@ def serializer_from(value: Any) -> Serializer:
         try:
             made = value()
         except TypeError as error:
-            raise ConfigError("CACHE_SERIALIZER", value, f"the class cannot be instantiated: {error}") from error
+            raise ConfigError("CACHE_SERIALIZER", value, f"Couldn't instantiate serializer: {error}") from error
     if not isinstance(made, Serializer):
         raise ConfigError(
             "CACHE_SERIALIZER", value, "'msgpack', 'pickle', or a class or instance with dumps and loads is allowed"

@@ -10,11 +10,12 @@ from importlib import import_module
 from typing import Any, Final
 
 from ..errors import ConfigError
+from ..faces import twin_of
 from ..warn import warn
 from . import backends
 from .backends.base import BaseCache
 from .backends.threaded import ThreadedCache
-from .serializers import Serializer, serializer_from
+from .serializers import MsgpackSerializer, PickleSerializer, Serializer, serializer_from
 from .utils import normalize_timeout
 
 __all__ = ["Settings", "make_backend", "settings_from"]
@@ -174,7 +175,8 @@ def make_backend(app: Any, config: dict[str, Any], serializer: Serializer) -> An
     """
     kind = config["CACHE_TYPE"]
     factory = _factory(kind)
-    if factory is backends.NullCache and not config["CACHE_NO_NULL_WARNING"]:
+    is_null = isinstance(factory, type) and issubclass(factory, backends.NullCache)
+    if is_null and not config["CACHE_NO_NULL_WARNING"]:
         warn("CACHE_TYPE is NullCache: nothing is cached")
     options: dict[str, Any] = {
         "default_timeout": config["CACHE_DEFAULT_TIMEOUT"],
@@ -188,10 +190,15 @@ def make_backend(app: Any, config: dict[str, Any], serializer: Serializer) -> An
         backend = factory(*args, **options)
     else:
         backend = factory(app, config, args, options)
+    backend = twin_of(backend)
     if not isinstance(backend, BaseCache):
         backend = ThreadedCache(backend)
     if hasattr(backend, "serializer"):
         backend.serializer = serializer
-    elif config["CACHE_SERIALIZER"] is not None:
+    elif isinstance(backend, ThreadedCache) and hasattr(backend.wrapped, "serializer"):
+        if not isinstance(serializer, MsgpackSerializer | PickleSerializer):  # cachelib's own is pickle, too
+            backend.wrapped.serializer = serializer
+        return backend
+    if config["CACHE_SERIALIZER"] is not None and not (backend.stores and hasattr(backend, "serializer")):
         warn(f"CACHE_SERIALIZER is set but {backend!r} uses none")
     return backend

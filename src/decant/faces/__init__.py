@@ -18,6 +18,8 @@ Functions that a user hands to a face run where that user waits: on the loop in 
 caller's thread. Only there may they be called, so a twin calls every function of a user as ``await called(f, …)``.
 What is merely callable, as an application or a class is, is handed over as it is.
 
+A user's subclass of a face may override methods, as one of the extension could: the twin calls them, too.
+
 An iterator that is left early is closed as an async generator is: soon, by the loop. To have it closed at once, use
 ``contextlib.closing``.
 """

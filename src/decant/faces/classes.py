@@ -10,7 +10,7 @@ from typing import Any, Final, Generic
 
 from ..bridge import wait
 from .marks import io_property
-from .values import Face, as_plain, call, hand, result, shown, twins
+from .values import OVERRIDDEN, Face, as_plain, call, hand, result, shown, twins
 
 __all__ = ["build", "face"]
 
@@ -33,7 +33,10 @@ _ASYNC_OPERATORS: Final = {
 def _method(name: str, original: Any) -> Any:
     @wraps(original)
     def method(self: Face, /, *args: Any, **kwargs: Any) -> Any:
-        return call(getattr(self._twin, name), args, kwargs)
+        twin = self._twin
+        if name in getattr(type(twin), OVERRIDDEN, ()):  # super().method() of a user's subclass
+            return call(original.__get__(twin), args, kwargs)
+        return call(getattr(twin, name), args, kwargs)
 
     as_plain(method)
     return method

@@ -14,7 +14,10 @@ from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 from ..bridge import can_wait, in_thread, thread_waits, wait
 from .marks import BOTH, IO, called, io_property
 
-__all__ = ["Face", "as_plain", "call", "faced", "hand", "is_twin", "result", "shown", "twin_of", "twins"]
+__all__ = ["OVERRIDDEN", "Face", "as_plain", "call", "faced", "hand", "is_twin", "result", "shown", "twin_of", "twins"]
+
+OVERRIDDEN: Final = "__decant_overridden__"
+"""The names of methods that a user's subclass of a face has instead of the twin's, on the twin's own subclass."""
 
 
 class _Callback:
@@ -82,11 +85,20 @@ class Face:
     _twin: Any
     _twin_class: type[Any]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "_twin_class" not in vars(cls):  # a user's
+            from .overrides import overriding  # which is made of what is here
+
+            cls._twin_class = overriding(cls)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given, options = hand(args), hand(kwargs)
         twin = self._twin_class.__new__(self._twin_class, *given, **options)
         object.__setattr__(self, "_twin", twin)
         _shown_as[id(twin)] = self  # before __init__, which may hand the twin on
+        if hasattr(type(twin), OVERRIDDEN):
+            object.__setattr__(twin, "_decant_user", self)  # whose methods it calls, and attributes they need
         twin.__init__(*given, **options)
 
     def __getattr__(self, name: str) -> Any:
@@ -95,7 +107,8 @@ class Face:
         return shown(getattr(self._twin, name))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if hasattr(getattr(type(self), name, None), "__set__"):
+        own = vars(self)  # of a subclass: what it sets before it calls our __init__
+        if "_twin" not in own or name in own or hasattr(getattr(type(self), name, None), "__set__"):
             object.__setattr__(self, name, value)
         else:
             setattr(self._twin, name, hand(value))
@@ -266,7 +279,7 @@ def faced(twin: Any) -> Any:
     """The face of one twin, as an instance of ``face(type(twin))``; the same one while somebody holds it."""
     from .classes import build  # which is made of what is here
 
-    found = _shown_as.get(id(twin))
+    found = twin if isinstance(twin, Face) else _shown_as.get(id(twin))
     if found is not None:
         return found
     made = object.__new__(build(type(twin)))

@@ -6,11 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from ...faces import io_method
+from ...warn import warn
 from ..serializers import MsgpackSerializer, Serializer, Unreadable
 from ..utils import Timeout, normalize_timeout
 from .reports import unreadable
 
-__all__ = ["BaseCache"]
+__all__ = ["BaseCache", "ignores"]
+
+
+def ignores(ignore_delete_many_errors: bool, ignore_errors: bool | None) -> bool:
+    """The parameter, or what its older name says, with a warning."""
+    if ignore_errors is None:
+        return ignore_delete_many_errors
+    warn("ignore_errors is an old name: use ignore_delete_many_errors", DeprecationWarning)
+    return bool(ignore_delete_many_errors or ignore_errors)
 
 
 class BaseCache:

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from ...bridge import Threads
 from ...errors import ConfigError
 from ..utils import Timeout
-from .base import BaseCache
+from .base import BaseCache, ignores
 
 __all__ = ["FileSystemCache"]
 
@@ -34,6 +34,7 @@ class FileSystemCache(BaseCache):
     :param threshold: how many values at most; beyond it expired ones, then the oldest are deleted. 0: no limit.
     :param mode: of the files.
     :param hash_method: makes a file's name of a key.
+    :param ignore_errors: Flask-Caching's older name of ``ignore_delete_many_errors``.
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class FileSystemCache(BaseCache):
         mode: int | None = 0o600,
         hash_method: Callable[[bytes], Any] = hashlib.sha256,
         ignore_delete_many_errors: bool = False,
+        ignore_errors: bool | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(default_timeout, ignore_delete_many_errors)
+        super().__init__(default_timeout, ignores(ignore_delete_many_errors, ignore_errors))
         self.path, self._threshold, self._mode = Path(cache_dir), threshold, 0o600 if mode is None else mode
-        self._hash, self._clock = hash_method, clock
+        self._hash_method, self._clock = hash_method, clock
         self._threads = Threads(4, max_queued=1000, may_wait=False)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -71,7 +73,7 @@ class FileSystemCache(BaseCache):
     # -- in threads --------------------------------------------------------------------------------------------
 
     def _file(self, key: str) -> Path:
-        return self.path / f"{self._hash(key.encode()).hexdigest()}{_SUFFIX}"
+        return self.path / f"{self._hash_method(key.encode()).hexdigest()}{_SUFFIX}"
 
     def _read(self, key: str) -> tuple[bytes, float] | None:
         """The value and when it ends, in seconds since the epoch."""

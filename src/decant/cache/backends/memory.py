@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from ..utils import Timeout
-from .base import BaseCache
+from .base import BaseCache, ignores
 
 __all__ = ["SimpleCache"]
 
@@ -33,9 +33,9 @@ class SimpleCache(BaseCache):
         ignore_errors: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(default_timeout, bool(ignore_delete_many_errors or ignore_errors))
+        super().__init__(default_timeout, ignores(ignore_delete_many_errors, ignore_errors))
         self._threshold, self._clock = threshold or 500, clock
-        self._values: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[float, bytes]] = OrderedDict()  # by cachelib's name, which users know
         self._mutex = threading.RLock()
 
     @classmethod
@@ -43,33 +43,33 @@ class SimpleCache(BaseCache):
         return cls(*args, **{"threshold": config["CACHE_THRESHOLD"], **kwargs})
 
     def _live(self, key: str) -> bytes | None:
-        found = self._values.get(key)
+        found = self._cache.get(key)
         if found is None:
             return None
-        if found[1] <= self._clock():
-            del self._values[key]
+        if found[0] <= self._clock():
+            del self._cache[key]
             return None
-        self._values.move_to_end(key)
-        return found[0]
+        self._cache.move_to_end(key)
+        return found[1]
 
     def _due(self, timeout_s: float | None) -> float:
         return math.inf if timeout_s is None else self._clock() + timeout_s
 
     def _keep(self, key: str, value: bytes, due: float) -> None:
-        self._values[key] = value, due
-        self._values.move_to_end(key)
-        while len(self._values) > self._threshold:
+        self._cache[key] = due, value
+        self._cache.move_to_end(key)
+        while len(self._cache) > self._threshold:
             self._drop_one()
 
     def _drop_one(self) -> None:
         now = self._clock()
-        for index, (key, (_, due)) in enumerate(self._values.items()):
+        for index, (key, (due, _)) in enumerate(self._cache.items()):
             if due <= now:
-                del self._values[key]
+                del self._cache[key]
                 return
             if index == 20:
                 break
-        self._values.popitem(last=False)
+        self._cache.popitem(last=False)
 
     async def _get(self, keys: Sequence[str]) -> list[bytes | None]:
         with self._mutex:
@@ -89,13 +89,13 @@ class SimpleCache(BaseCache):
 
     async def _delete(self, keys: Sequence[str]) -> list[str]:
         with self._mutex:
-            return [key for key in keys if self._live(key) is not None and self._values.pop(key)]
+            return [key for key in keys if self._live(key) is not None and self._cache.pop(key)]
 
     async def _incr(self, key: str, delta: int, timeout_s: float | None) -> int:
         with self._mutex:
             found = self._live(key)
             number = int(found or 0) + delta
-            due = self._values[key][1] if found is not None else self._due(timeout_s)
+            due = self._cache[key][0] if found is not None else self._due(timeout_s)
             self._keep(key, b"%d" % number, due)
             return number
 
@@ -103,17 +103,17 @@ class SimpleCache(BaseCache):
         with self._mutex:
             for key in keys:
                 if self._live(key) is not None:
-                    value, due = self._values[key]
-                    self._values[key] = value, max(due, self._due(timeout_s))
+                    due, value = self._cache[key]
+                    self._cache[key] = max(due, self._due(timeout_s)), value
 
     async def _delete_if(self, key: str, value: bytes) -> bool:
         with self._mutex:
             if self._live(key) != value:
                 return False
-            del self._values[key]
+            del self._cache[key]
             return True
 
     async def _clear(self) -> bool:
         with self._mutex:
-            self._values.clear()
+            self._cache.clear()
             return True

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from ...errors import ConfigError, missing_extra
 from ..utils import Timeout
@@ -143,7 +143,7 @@ class RedisCache(RedisCommands):
     """A cache in Redis. A command that gets no answer within ``REDIS_DEADLINE_S`` raises
     :exc:`~decant.errors.RedisUnavailable`.
 
-    :param host: a name, a URL (``redis://…``), or a client of ``redis.asyncio``.
+    :param host: a name, a URL (``redis://…``), or a client of ``redis.asyncio``; of a client of ``redis`` the place.
     :param password: and ``db``, ``port``: where ``host`` is a name.
     :param app: whose client it is (:func:`decant.redis.client`).
     :param kwargs: options of :class:`decant.redis.Options`; others go into the URL, as redis-py reads them.
@@ -171,8 +171,12 @@ class RedisCache(RedisCommands):
         if kwargs.pop("decode_responses", False):
             raise ValueError("decode_responses is not supported by RedisCache.")
         self.client: Any = host
+        self._plain: Any = None
+        pool = getattr(host, "connection_pool", None)
+        if pool is not None and not asyncio.iscoroutinefunction(getattr(host, "execute_command", None)):
+            self._plain, host = host, _url_of(pool)
         if isinstance(host, str):
-            url = host if "://" in host else _url(host, port, password, db)
+            url = self._place = host if "://" in host else _url(host, port, password, db)
             given = {name: kwargs.pop(name) for name in _OPTIONS & kwargs.keys()}
             self.client = client(app, _with_query(url, kwargs), **given)
         elif not asyncio.iscoroutinefunction(getattr(host, "execute_command", None)):
@@ -188,13 +192,24 @@ class RedisCache(RedisCommands):
             url = url or config["REDIS_URL"]
             if not isinstance(url, str):
                 raise ConfigError("CACHE_REDIS_URL", url, "a URL is allowed: redis://[user:password@]host[:port][/db]")
-            return cls(url, *args, **given)
+            return cls(_in_database(url, config.get("CACHE_REDIS_DB")), *args, **given)
         for name, default in (("host", "localhost"), ("port", 6379), ("password", None), ("db", 0)):
             given.setdefault(name, config.get(f"CACHE_REDIS_{name.upper()}") or default)
         return cls(*args, **given)
 
     def _client(self) -> Any:
         return self.client
+
+    @property
+    def _write_client(self) -> Any:
+        """As cachelib's: a blocking client of redis-py, which applications use for commands that a cache lacks."""
+        if self._plain is None:
+            from redis import Redis as Plain
+
+            self._plain = Plain.from_url(self._place)
+        return self._plain
+
+    _read_client = _write_client
 
     async def _eval(self, source: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         if not isinstance(self.client, Redis):
@@ -212,6 +227,26 @@ def _url(host: str, port: int, password: str | None, db: int) -> str:
         raise ConfigError("CACHE_REDIS_PORT, CACHE_REDIS_DB", (port, db), "whole numbers are allowed") from None
     secret = f":{quote(password, safe='')}@" if password else ""
     return f"redis://{secret}{host}:{place}"
+
+
+def _in_database(url: str, db: Any) -> str:
+    """The URL, which may leave the database to ``CACHE_REDIS_DB``."""
+    parts = urlsplit(url)
+    if not db or parts.path.strip("/") or "db=" in parts.query or parts.scheme not in ("redis", "rediss"):
+        return url
+    return parts._replace(path=f"/{int(db)}").geturl()
+
+
+def _url_of(pool: Any) -> str:
+    """Where the clients of a pool of redis-py's connect to."""
+    given, kind = pool.connection_kwargs, pool.connection_class.__name__
+    name, secret = (quote(str(given.get(key) or ""), safe="") for key in ("username", "password"))
+    login = f"{name}:{secret}@" if name or secret else ""
+    db = int(given.get("db") or 0)
+    if "path" in given:
+        return f"unix://{login}{given['path']}?db={db}"
+    scheme = "rediss" if kind.startswith("SSL") else "redis"
+    return f"{scheme}://{login}{given.get('host', 'localhost')}:{given.get('port', 6379)}/{db}"
 
 
 def _with_query(url: str, options: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ class Cache(cache.Cache):
             return super().init_app(app, config)  # which says that it must be one
         said = {**app.config, **(self.config or {}), **(config or {})}
         own: dict[str, Any] = {"CACHE_TYPE": _kind(said.get("CACHE_TYPE", "NullCache"))}
+        if "." in str(said.get("CACHE_TYPE")):  # Flask-Caching warns of NullCache by its short names only
+            own["CACHE_NO_NULL_WARNING"] = True
         if said.get("CACHE_SERIALIZER") is None:
             own["CACHE_SERIALIZER"] = _serializer(own["CACHE_TYPE"])
         return super().init_app(app, {**(config or {}), **own})
@@ -112,7 +115,7 @@ def _kind(kind: Any) -> Any:
     if isinstance(kind, str) and "." in kind:
         module, _, name = kind.rpartition(".")
         if module.partition(".")[0] == "flask_caching":
-            return name
+            return _TWINS.get(name, name)
         try:
             kind = getattr(import_module(module), name)
         except (ImportError, AttributeError):
@@ -120,6 +123,7 @@ def _kind(kind: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, BaseCache):
         factory: Callable[..., Any] = kind.factory
         return factory
+    kind = _TWINS.get(kind, kind) if isinstance(kind, str) else kind
     return getattr(kind, "_twin_class", kind)
 
 
@@ -133,15 +137,32 @@ class _OwnMemory:
 
 def _serializer(kind: Any) -> Any:
     """For a store of :mod:`decant.cache` what Flask-Caching has; others serialize for themselves."""
-    if kind in ("SimpleCache", "simple", backends.SimpleCache):
+    if _is(kind, "SimpleCache", "simple"):
         return _OwnMemory()
-    if kind in ("NullCache", "null", backends.NullCache):
+    if _is(kind, "NullCache", "null"):
         return None
     is_ours = "." not in kind if isinstance(kind, str) else isinstance(kind, type) and issubclass(kind, _Stored)
     return "pickle" if is_ours else None
 
 
-_STORES: dict[str, Any] = {name: face(getattr(backends, name)) for name in backends.__all__ if name != "BaseCache"}
+def _is(kind: Any, name: str, old: str) -> bool:
+    return kind in (name, old) or (isinstance(kind, type) and issubclass(kind, getattr(backends, name)))
+
+
+def _pickling(name: str) -> type[Any]:
+    """A store that has Flask-Caching's format where an application makes it itself, too."""
+    store = getattr(backends, name)
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        store.__init__(self, *args, **kwargs)
+        self.serializer = serializers.PickleSerializer()
+
+    wraps(store.__init__)(__init__)
+    return type(name, (store,), {"__module__": store.__module__, "__doc__": store.__doc__, "__init__": __init__})
+
+
+_TWINS: Final = {name: _pickling(name) for name in backends.__all__ if name not in ("BaseCache", "NullCache")}
+_STORES: dict[str, Any] = {name: face(twin) for name, twin in _TWINS.items()} | {"NullCache": face(backends.NullCache)}
 
 
 class SASLMemcachedCache(BaseCache):
