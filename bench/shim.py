@@ -38,6 +38,7 @@ from bench.servers import Postgres, free_port, wait_until  # noqa: E402
 SAME = ("flask", "werkzeug", "flask-sqlalchemy", "sqlalchemy", "gunicorn")
 OTHERS = ("packaging>=24", "psycopg2-binary>=2.9.10,<3", "gevent>=25", "psycogreen==1.0.2")
 POST_FORK = "from psycogreen.gevent import patch_psycopg\n\n\ndef post_fork(server, worker):\n    patch_psycopg()\n"
+WARM_UP_S = 60.0
 NAMES = ("gunicorn, 40 threads", "gunicorn, gevent", "shim, threads", "shim, loop")
 
 
@@ -48,6 +49,7 @@ class Figures:
     seconds: float
     took: list[float] = field(default_factory=list)
     errors: int = 0
+    warm: int = 0
     cpu_s: float = 0.0
 
     def __str__(self) -> str:
@@ -55,7 +57,7 @@ class Figures:
         p99 = ms[int(len(ms) * 0.99)] * 1000 if ms else float("nan")
         cpu_us = self.cpu_s / max(1, len(ms)) * 1e6
         errors = f"  {self.errors} errors" if self.errors else ""
-        return f"{len(ms) / self.seconds:8.0f}/s  p99 {p99:7.0f} ms  CPU {cpu_us:6.0f} µs{errors}"
+        return f"{len(ms) / self.seconds:8.0f}/s  p99 {p99:7.0f} ms  CPU {cpu_us:6.0f} µs a request{errors}"
 
 
 class _Client(asyncio.Protocol):
@@ -84,6 +86,8 @@ class _Client(asyncio.Protocol):
             return
         if self.counts.is_set():
             self.figures.took.append(time.perf_counter() - self.since)
+        else:
+            self.figures.warm += 1
         self.ask()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -104,11 +108,13 @@ async def _client(port: int, head: bytes, figures: Figures, counts: asyncio.Even
 
 
 async def load(server: psutil.Process, port: int, path: str, clients: int, seconds: float) -> Figures:
-    """Let that many clients ask for ``path``; the first seconds do not count."""
+    """Let that many clients ask for ``path``; the first requests, at least two of each client, do not count."""
     figures, counts = Figures(seconds), asyncio.Event()
     head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     tasks = [asyncio.create_task(_client(port, head, figures, counts)) for _ in range(clients)]
-    await asyncio.sleep(3)
+    deadline = time.monotonic() + WARM_UP_S
+    while figures.warm < 2 * clients and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
     before = cpu_s(server)
     counts.set()
     await asyncio.sleep(seconds)
