@@ -53,7 +53,7 @@ class Tunnel:
         self._client = WSConnection(ConnectionType.CLIENT)
         self._ours, self._theirs = socket.socketpair()
         self._parts: list[Any] = []
-        self._accepted, self._closed, self._gone = asyncio.Event(), False, False
+        self._accepted, self._closed, self._gone, self._left = asyncio.Event(), False, False, False
         self._stopping = asyncio.Event()
 
     def prepare(self, environ: dict[str, Any]) -> None:
@@ -104,11 +104,18 @@ class Tunnel:
 
     async def _leave(self, code: int) -> None:
         """Tell the application that its client has gone, or will; and the client, if it has not."""
-        with suppress(LocalProtocolError, OSError):
-            if code == _GOING_AWAY:
-                self._writer.write(self._client.send(CloseConnection(code=code, reason="the server stops")))
+        if code == _GOING_AWAY:
+            self._tell(CloseConnection(code=code, reason="the server stops"))
+        self._left = True
+        with suppress(OSError):
             self._writer.write_eof()
         await self._close(code)
+
+    def _tell(self, event: Any) -> None:
+        """Send to the application; what comes after a close, or after its end, is forgotten."""
+        if not self._left:
+            with suppress(LocalProtocolError, OSError):
+                self._writer.write(self._client.send(event))
 
     async def _close(self, code: int, reason: str | None = None) -> None:
         if self._accepted.is_set() and not self._closed and not self._gone:
@@ -126,14 +133,13 @@ class Tunnel:
         while (message := await self._receive())["type"] == "websocket.receive":
             text, data = message.get("text"), message.get("bytes")
             event: Any = TextMessage(data=text) if text is not None else BytesMessage(data=data or b"")
-            with suppress(LocalProtocolError, OSError):  # if the application has closed, forget the message
-                self._writer.write(self._client.send(event))
+            self._tell(event)
+            with suppress(OSError):
                 await self._writer.drain()
         self._gone = True
         code = message.get("code") or _ABNORMAL
         if code != _ABNORMAL:
-            with suppress(LocalProtocolError, OSError):
-                self._writer.write(self._client.send(CloseConnection(code=code, reason=message.get("reason"))))
+            self._tell(CloseConnection(code=code, reason=message.get("reason")))
 
     # -- the application's messages, to the client ------------------------------------------------------------
 
@@ -163,10 +169,9 @@ class Tunnel:
                 whole = {"text": "".join(parts)} if isinstance(event, TextMessage) else {"bytes": b"".join(parts)}
                 await self._say({"type": "websocket.send", **whole})
         elif isinstance(event, Ping):
-            self._writer.write(self._client.send(event.response()))
+            self._tell(event.response())
         elif isinstance(event, CloseConnection):
-            with suppress(LocalProtocolError, OSError):
-                self._writer.write(self._client.send(event.response()))
+            self._tell(event.response())
             await self._close(event.code, event.reason)
             return False
         return not isinstance(event, RejectConnection)
