@@ -27,8 +27,9 @@ def run_import(self, import_id):
     """Makes the links of an import, or those that are left of it, when a worker was killed: batch by batch, the links
     and how far it is in one transaction.
     """
-    found = db.session.get(Import, import_id)
+    found = db.session.get(Import, import_id, with_for_update=True)
     if found is None or not found.active:
+        db.session.rollback()
         return
     found.state = "running"
     names, rows = csvfiles.read(found.content)
