@@ -82,8 +82,9 @@ def main(broker_pid: int) -> None:
         client = module.app.test_client()
         found = [await through_a_worker(client, path) for path in ("/add", "/old/add")]
         silent = await away(client, lambda: os.kill(broker_pid, signal.SIGSTOP))
-        os.kill(broker_pid, signal.SIGCONT)
-        return {"results": found, **silent}
+        os.kill(broker_pid, signal.SIGKILL)
+        refused = (await client.post("/add", json={"x": 1, "y": 2})).status_code
+        return {"results": found, "refused": refused, **silent}
 
     status = 1
     try:

@@ -47,5 +47,6 @@ def test_both_halves_enqueue_to_celery_and_its_silence_holds_nobody_up(celery_pa
     found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     assert found["results"] == [3, 3]
     assert found["statuses"] == [503]
+    assert found["refused"] == 503
     assert found["seconds"] < 5
     assert found["gap"] < 0.5
