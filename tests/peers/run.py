@@ -90,19 +90,28 @@ def run(suite: Suite, folder: Path, original: bool, options: list[str]) -> Outco
         "PYTHONPATH": os.pathsep.join(map(str, [source / suite.original, *paths] if original else paths)),
     }
     environment.pop("PYTEST_ADDOPTS", None)
-    # By its path: the suites' folders are called "tests", too.
-    command = [sys.executable, str(HERE / "session.py"), f"--report={report}"]
-    command += ["--original"] if original else [f"--face={suite.face}"]
-    command += [f"--plugin={name}" for name in (*suite.plugins, *(() if original else suite.face_plugins))]
-    command += [part for warning in suite.ignored_warnings for part in ("-W", f"ignore:{warning}")]
-    command += [*options, "tests"]
     done = subprocess.run(
-        command, cwd=place, env=environment, check=False, capture_output=not options, text=True, timeout=TIMEOUT_S
+        _command(suite, report, original, options),
+        cwd=place,
+        env=environment,
+        check=False,
+        capture_output=not options,
+        text=True,
+        timeout=TIMEOUT_S,
     )
     if not report.exists():
         said = f"{done.stdout or ''}{done.stderr or ''}"
         raise SystemExit(f"pytest left no report of {suite.name}:\n{said[-4000:]}")
     return {test: (outcome, why) for test, (outcome, why) in json.loads(report.read_text()).items()}
+
+
+def _command(suite: Suite, report: Path, original: bool, options: list[str]) -> list[str]:
+    # By its path: the suites' folders are called "tests", too.
+    command = [sys.executable, str(HERE / "session.py"), f"--report={report}"]
+    command += ["--original"] if original else [f"--face={suite.face}"]
+    command += [f"--plugin={name}" for name in (*suite.plugins, *(() if original else suite.face_plugins))]
+    command += [part for warning in suite.ignored_warnings for part in ("-W", f"ignore:{warning}")]
+    return [*command, *options, "tests"]
 
 
 def _copy(source: Path, place: Path) -> None:
@@ -171,6 +180,24 @@ def run_flask_suite() -> tuple[dict[str, Any], bool]:
     return json.loads(figures), done.returncode == 0
 
 
+def run_extensions(suites: list[Suite], given: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Run these suites, on the servers that they need; their figures and surprises."""
+    found: dict[str, Any] = {}
+    wrong: list[str] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="peers-") as folder,
+        running(sorted({name for suite in suites for name in suite.servers}), Path(folder)) as missing,
+    ):
+        for name in missing:
+            print(f"{name} is not installed: the tests that need it are skipped")
+        for suite in suites:
+            originals = run(suite, Path(folder), True, given.pytest) if given.originals else None
+            ours = run(suite, Path(folder), False, given.pytest)
+            wrong += report(suite, ours, originals)
+            found[suite.name] = counted(ours)
+    return found, wrong
+
+
 def main() -> int:
     """Run all suites, and Flask's own; 1 if one had a surprise."""
     suites = {suite.name: suite for suite in (Suite.load(HERE / f"{name}.toml") for name in SUITES)}
@@ -179,20 +206,8 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=suites, help="this suite (again for more)")
     parser.add_argument("pytest", nargs="*", help="pytest's options, after --; its output is then shown")
     given = parser.parse_args()
-    wanted = [suites[name] for name in given.only or suites]
-    found: dict[str, Any] = {}
-    wrong: list[str] = []
     try:
-        with tempfile.TemporaryDirectory(prefix="peers-") as folder:
-            names = sorted({name for suite in wanted for name in suite.servers})
-            with running(names, Path(folder)) as missing:
-                for name in missing:
-                    print(f"{name} is not installed: the tests that need it are skipped")
-                for suite in wanted:
-                    originals = run(suite, Path(folder), True, given.pytest) if given.originals else None
-                    ours = run(suite, Path(folder), False, given.pytest)
-                    wrong += report(suite, ours, originals)
-                    found[suite.name] = counted(ours)
+        found, wrong = run_extensions([suites[name] for name in given.only or suites], given)
     except DownloadError as error:
         print(error, file=sys.stderr)
         return 1

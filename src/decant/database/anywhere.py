@@ -17,7 +17,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 
 from ..bridge import wait
 
-__all__ = ["adapt", "anywhere", "pool_class"]
+__all__ = ["adapt", "anywhere", "freed", "pool_class"]
 
 T = TypeVar("T")
 _made: Final[dict[type[Any], type[Any]]] = {}
@@ -87,13 +87,15 @@ def _free(adapted: Any) -> Any:
     if cls not in _made:
         names = dict(_public(cls))
         if hasattr(cls, "cursor"):
-            names["cursor"] = anywhere(_freed(cls.cursor))
+            names["cursor"] = anywhere(freed(cls.cursor))
         _made[cls] = type(cls.__name__, (cls,), {"__module__": cls.__module__, "__slots__": (), **names})
     adapted.__class__ = _made[cls]
     return adapted
 
 
-def _freed(method: Callable[..., Any]) -> Callable[..., Any]:
+def freed(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method whose result, a connection or cursor of SQLAlchemy's for an async driver, works without a greenlet."""
+
     def call(*args: Any, **kwargs: Any) -> Any:
         return _free(method(*args, **kwargs))
 

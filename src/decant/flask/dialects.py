@@ -7,9 +7,6 @@ inside a greenlet only, as every request is; here they also work in a thread of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from functools import partial, wraps
-from inspect import iscoroutinefunction, isfunction, isgeneratorfunction
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -19,9 +16,9 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import Pool, QueuePool, SingletonThreadPool, StaticPool
-from sqlalchemy.util.concurrency import in_greenlet
 
-from ..bridge import flow, wait
+from ..bridge import flow
+from ..database.anywhere import anywhere, freed, pool_class
 from ..database.pool import BridgedQueuePool
 from ..database.urls import asyncpg_arguments, is_memory
 from ..errors import ConfigError, MissingExtra
@@ -60,7 +57,7 @@ class _Anywhere:
     def get_dialect_pool_class(self, url: URL) -> type[Pool]:
         """The bridge's pool instead of a ``QueuePool``; other classes as they are given."""
         given = self._poolclass or type(self).get_pool_class(url)
-        return _pool_class({QueuePool: BridgedQueuePool, SingletonThreadPool: StaticPool}.get(given, given))
+        return pool_class({QueuePool: BridgedQueuePool, SingletonThreadPool: StaticPool}.get(given, given))
 
     @classmethod
     def get_pool_class(cls, url: URL) -> type[Pool]:
@@ -79,7 +76,7 @@ class _Anywhere:
 
     def connect(self, *arguments: Any, **options: Any) -> Any:
         """SQLAlchemy's connection, whose methods wait where there is no greenlet."""
-        return _anywhere(_freed(super().connect))(*arguments, **options)  # type: ignore[misc]
+        return anywhere(freed(super().connect))(*arguments, **options)  # type: ignore[misc]
 
 
 class _Postgresql(_Anywhere):
@@ -146,60 +143,3 @@ class Aiosqlite(_Anywhere, SQLiteDialect_aiosqlite):
 def _loop_here() -> asyncio.AbstractEventLoop:
     """The running loop, or the one that this thread works for."""
     return asyncio._get_running_loop() or flow().get_loop()
-
-
-# -- connections and cursors that work without a greenlet ----------------------------------------------------------
-
-
-async def _called(function: Callable[[], Any]) -> Any:
-    return function()
-
-
-def _anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if in_greenlet():
-            return method(*args, **kwargs)
-        return wait(_called(partial(method, *args, **kwargs)))  # which enters a bridge
-
-    return call
-
-
-def _public(cls: type[Any]) -> Iterator[tuple[str, Any]]:
-    """The names of a class that may wait, with what they are: synchronous methods, and properties that can be set."""
-    for name in dir(cls):
-        found = getattr(cls, name)
-        if name.startswith("_"):
-            continue
-        if isinstance(found, property):
-            if found.fset is not None:
-                yield name, property(found.fget, _anywhere(found.fset))
-        elif isfunction(found) and not iscoroutinefunction(found) and not isgeneratorfunction(found):
-            yield name, _anywhere(found)
-
-
-def _pool_class(cls: type[Pool]) -> type[Pool]:
-    """A pool's class, which opens connections where there is no greenlet, and calls their listeners in one."""
-    return type(cls.__name__, (cls,), {"connect": _anywhere(cls.connect)})
-
-
-_made: Final[dict[type[Any], type[Any]]] = {}
-
-
-def _free(adapted: Any) -> Any:
-    """The same connection or cursor, of a subclass whose methods wait where there is no greenlet."""
-    cls = type(adapted)
-    if cls not in _made:
-        names = dict(_public(cls))
-        if hasattr(cls, "cursor"):
-            names["cursor"] = _anywhere(_freed(cls.cursor))
-        _made[cls] = type(cls.__name__, (cls,), {"__slots__": (), **names})
-    adapted.__class__ = _made[cls]
-    return adapted
-
-
-def _freed(method: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return _free(method(*args, **kwargs))
-
-    return wraps(method)(call)
