@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ def main(given: Sequence[str]) -> int:
         _list(arguments.implementations, selection)
         return 0
     set_chosen(selection)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     os.chdir(_HERE.parents[1])
     table = Table(arguments.implementations)
     options = ["-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", "-r", "N"]

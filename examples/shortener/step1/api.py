@@ -1,95 +1,26 @@
-"""What the API is asked most: its reads. What it writes is the Flask half's."""
+"""The API: its reads. What it writes is in writes.py, or still the Flask half's."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlencode
 
-from quart import Blueprint, abort, current_app, g, request, session, url_for
+from quart import Blueprint, abort, current_app, g, request, url_for
 from shortener.api import moment, token_view
 from shortener.extensions import celery
 from shortener.forms import one_line
 from shortener.hooks import Rejected
-from shortener.models import ApiToken, ClickDay, Import, Job, Link, Tag, User
+from shortener.models import ApiToken, ClickDay, Import, Job, Link, Tag
 from sqlalchemy import or_, select
 from sqlalchemy.orm import selectinload
-from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Unauthorized
 
 from decant.bridge import in_thread
 
-from .extensions import db, limiter
+from .extensions import db
+from .who import authenticate
 
 api = Blueprint("api", __name__)
+api.before_request(authenticate)
 MOST_DAYS = 366
-
-
-def configured(key):
-    return lambda: current_app.config[key]
-
-
-@limiter.shared_limit(
-    configured("RATE_API"),
-    "api",
-    key_func=lambda: g.api_caller,
-    error_message="More requests than the API takes from you in this time. Retry-After says when to go on.",
-)
-async def count_request():
-    """Counts in the same Redis, under the same keys, as the Flask half's."""
-
-
-@limiter.shared_limit(
-    configured("RATE_API_REFUSED"),
-    "api-refused",
-    error_message="Too many requests from your address had tokens that are not valid.",
-)
-async def count_refusal():
-    """A request with a token that is nobody's."""
-
-
-@api.before_request
-async def authenticate():
-    if request.method == "OPTIONS":
-        return
-    given = request.headers.get("Authorization")
-    if given is not None:
-        scheme, _, secret = given.strip().partition(" ")
-        g.api_user = await user_of_token(secret.strip()) if scheme.lower() == "bearer" else None
-        if g.api_user is None:
-            await count_refusal()
-            refuse("This token is not valid: it may have been revoked.", error="invalid_token")
-        g.api_caller = f"token:{ApiToken.digest_of(secret.strip())[:32]}"
-    else:
-        g.api_user = await user_of_session()
-        if g.api_user is None:
-            refuse("Send an API token, as in: Authorization: Bearer dct_…")
-        g.api_caller = f"user:{g.api_user.id}"
-    await count_request()
-
-
-async def user_of_token(secret):
-    query = select(ApiToken, User).join(User, User.id == ApiToken.owner_id)
-    found = (await db.session.execute(query.where(ApiToken.digest == ApiToken.digest_of(secret)))).one_or_none()
-    if found is None:
-        return None
-    token, user = found
-    now = datetime.now(UTC)
-    if token.last_used_at is None or token.last_used_at < now - timedelta(hours=1):
-        token.last_used_at = now
-        await db.session.commit()
-    return user
-
-
-async def user_of_session():
-    """Who is logged in: Flask-Login keeps User.get_id() in the session."""
-    number, _, epoch = str(session.get("_user_id", "")).partition(".")
-    if not (number.isdecimal() and epoch.isdecimal() and len(number) < 10):
-        return None
-    user = await db.session.get(User, int(number))
-    return user if user is not None and user.session_epoch == int(epoch) else None
-
-
-def refuse(detail, **more):
-    raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", {"realm": "api", **more}))
 
 
 def read_query(*names):

@@ -9,6 +9,7 @@ from .extensions import cors, db, limiter
 
 # What both halves have to agree on; the settings of sessions are shared by mount() itself.
 SHARED = (
+    "MAX_CONTENT_LENGTH",
     "PUBLIC_URL",
     "RATE_API",
     "RATE_API_REFUSED",
@@ -38,14 +39,17 @@ def create_app():
     app.config["SQLALCHEMY_DATABASE_URI"] = uri.replace("+psycopg2", "")  # by asyncpg
     app.extensions["flask_app"] = flask_app
 
+    from . import writes  # noqa: F401
     from .api import api
     from .errors import register_errors
+    from .own import own
     from .pages import pages
 
     app.url_map.converters.update(flask_app.url_map.converters)
     register_errors(app)
     db.init_app(app)
     app.register_blueprint(pages)
+    app.register_blueprint(own)
     app.register_blueprint(api, url_prefix="/api/v1")
     limiter.init_app(app)
     if flask_app.config["CORS_ORIGINS"]:
