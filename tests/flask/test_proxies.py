@@ -29,6 +29,8 @@ from decant.flask.flask_globals import Variables
 from decant.quart import Quart, g, make_response, render_template_string, session
 from tests.serving import serve
 
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # Flask-Login's
+
 
 def make_app(**config: Any) -> Quart:
     app = Quart(__name__, template_folder=None)
