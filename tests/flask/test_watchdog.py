@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import flask
+import greenlet
 import prometheus_client
 import pytest
 
 from decant import Quart, wait
 from decant.bridge import bridged, in_thread
-from decant.flask import asgi, blocking, mount
+from decant.flask import asgi, blocking, mount, starving
 from decant.flask.watchdog import Subject, Watchdog, _Rate
 from tests.flask.loop_asking import ask, ask_all
 from tests.serving import serve
@@ -41,16 +42,17 @@ def records() -> Iterator[list[logging.LogRecord]]:
 
 
 def hold(records: list[logging.LogRecord]) -> bool:
-    """Hold the loop until it is told, at most five seconds; whether it was."""
-    deadline = time.monotonic() + 5
+    """Hold the loop until it is told, at most twenty seconds; whether it was."""
+    deadline = time.monotonic() + 20
     while not records and time.monotonic() < deadline:
         sum(range(100))
     return bool(records)
 
 
 def hold_for(seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """So many seconds of a core: on a busy machine they take longer."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
         sum(range(100))
 
 
@@ -103,6 +105,10 @@ def app(records: list[logging.LogRecord]) -> flask.Flask:
 
 
 async def held_total(view: str) -> float:
+    """When watchdogs that have stopped have counted all."""
+    for thread in threading.enumerate():
+        if thread.name == "decant-watchdog":
+            await asyncio.to_thread(thread.join, 10)
     return await asyncio.to_thread(read_total, view)
 
 
@@ -190,16 +196,53 @@ async def test_in_a_quart_application_that_is_bridged_already_who_waits_is_not_t
     assert len(records) == 1
 
 
+async def test_time_without_a_core_is_nobodys_fault(
+    app: flask.Flask, records: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await held_total("holds_for")
+    monkeypatch.setattr(starving, "run_delay", lambda native_id: time.monotonic())  # as if it never got one
+    async with serve(asgi(app, views="loop")) as url:
+        assert await ask(url, "/for/0.3") == (200, "held")
+    assert not records
+    assert await held_total("holds_for") == before
+
+
+def test_a_thread_that_runs_was_not_without_a_core_for_longer_than_it_lives() -> None:
+    assert 0 <= starving.run_delay(threading.get_native_id()) < time.monotonic()
+    assert starving.run_delay(0) == 0.0
+
+
+async def test_what_runs_in_the_task_of_a_bridge_is_told_with_the_views_line(records: list[logging.LogRecord]) -> None:
+    """SQLAlchemy's awaitables are stepped outside of the greenlet that waits for them."""
+    app = await asyncio.to_thread(flask.Flask, "stepped")
+
+    async def query() -> bool:
+        return hold(records)
+
+    @app.get("/")
+    def view() -> str:
+        return str(greenlet.getcurrent().parent.switch(query()))  # type: ignore[union-attr]
+
+    async with serve(asgi(app, views="loop")) as url:
+        assert await ask(url, "/") == (200, "True")
+    said = records[0].getMessage()
+    assert said.index("switch(query())") < said.index("return hold(records)")
+    assert "test_watchdog.py" in records[0].__dict__["file"]
+
+
 async def test_what_was_over_before_it_was_seen_is_told_without_a_stack(records: list[logging.LogRecord]) -> None:
     watchdog = Watchdog()
     watchdog.start()
     watchdog._stop.set()  # as if the interpreter had been held, too
+    assert watchdog._thread is not None
+    await asyncio.to_thread(watchdog._thread.join, 10)
 
     async def held() -> str:
         hold_for(0.15)
         return "done"
 
     assert await watchdog._watched(bridged(held()), lambda: Subject("over", "the view 'over'", held)) == "done"
+    await asyncio.to_thread(watchdog._look, watchdog._stop)
     said = records[0].getMessage()
     assert "the view 'over' held the event loop for" in said
     assert f"{__file__}:{held.__code__.co_firstlineno} in" in said

@@ -10,11 +10,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NamedTuple
 
+from ..bridge import greenlets
 from .marks import layers
 
 __all__ = ["Frame", "place_of", "show", "walk"]
 
 _MOST: Final = 60
+_DRIVE: Final = getattr(greenlets._drive, "__wrapped__", greenlets._drive).__code__
 _paths: Final = sysconfig.get_paths()
 _LIBRARIES: Final = tuple({f"{_paths[name]}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _OURS: Final = f"{Path(__file__).resolve().parents[1]}/"
@@ -32,17 +34,24 @@ class Frame(NamedTuple):
 
 
 def walk(frame: FrameType | None) -> tuple[Frame, ...]:
-    """A frame and those that called it, outermost first; at most the 60 innermost. Reads no file: it is quick."""
+    """A frame and those that called it, outermost first; at most the 60 innermost. Reads no file: it is quick.
+
+    Where a bridge's own task runs what the greenlet waits for, the greenlet's frames come instead of the task's.
+    """
     found: list[Frame] = []
     while frame is not None and len(found) < _MOST:
-        code, template = frame.f_code, frame.f_globals.get("__jinja_template__")
-        if template is not None:
-            line = template.get_corresponding_lineno(frame.f_lineno)
-            found.append(Frame(template.filename or template.name or "<template>", line, "template"))
-        else:
-            found.append(Frame(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_qualname))
-        frame = frame.f_back
+        found.append(_frame(frame))
+        waiting = frame.f_locals.get("bridge") if frame.f_code is _DRIVE else None
+        frame = frame.f_back if waiting is None or waiting.gr_frame is None else waiting.gr_frame
     return tuple(reversed(found))
+
+
+def _frame(frame: FrameType) -> Frame:
+    code, template = frame.f_code, frame.f_globals.get("__jinja_template__")
+    if template is None:
+        return Frame(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_qualname)
+    line = template.get_corresponding_lineno(frame.f_lineno)
+    return Frame(template.filename or template.name or "<template>", line, "template")
 
 
 def place_of(frames: Sequence[Frame], function: Callable[..., Any] | None) -> Frame | None:

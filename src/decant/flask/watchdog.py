@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from inspect import iscoroutinefunction
 from time import monotonic
@@ -20,6 +21,7 @@ from greenlet import getcurrent
 from ..bridge import bridged, can_wait
 from ..ops.registry import counter, histogram
 from .frames import Frame, place_of, show, walk
+from .starving import Delays
 
 __all__ = ["Subject", "Watchdog"]
 
@@ -83,7 +85,8 @@ class Watchdog:
     """Logs, as a warning of ``decant.flask.watchdog``, any view that holds an event loop for too long, and counts it.
 
     The record has ``endpoint``, ``file``, ``line`` (where it is now) and ``seconds``. The metrics, with the label
-    ``view``: ``decant_loop_held_total`` and ``decant_loop_held_seconds``.
+    ``view``: ``decant_loop_held_total`` and ``decant_loop_held_seconds``. Time for which the thread of the loop had to
+    wait for a core does not count, where the system tells it (Linux).
 
     :param after_s: how long a view may hold the loop.
     """
@@ -91,7 +94,9 @@ class Watchdog:
     def __init__(self, after_s: float = 0.1) -> None:
         self.after_s = after_s
         self._held: dict[int, _Hold] = {}  # by the thread of the loop
-        self._logged: dict[int, _Hold] = {}
+        self._logged: dict[int, _Hold | None] = {}
+        self._over: deque[tuple[int, _Hold, float]] = deque(maxlen=1000)  # what has ended, to be counted
+        self._delays = Delays()
         self._rate = _Rate()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -142,6 +147,9 @@ class Watchdog:
     @coroutine
     def _watched(self, steps: Coroutine[Any, Any, T], describe: Describe) -> Generator[Any, Any, T]:
         held, thread = self._held, threading.get_ident()
+        if thread not in self._logged:
+            self._logged[thread] = None
+            self._delays.add()
         value: Any = None
         error: BaseException | None = None
         try:
@@ -158,7 +166,7 @@ class Watchdog:
                     else:
                         held[thread] = outer
                     if (took := monotonic() - hold.since) > self.after_s:
-                        self._was_held(thread, hold, took)
+                        self._over.append((thread, hold, took))
                 value, error = None, None
                 try:
                     value = yield future
@@ -167,7 +175,26 @@ class Watchdog:
         finally:
             error = None  # or it and its traceback would keep each other
 
+    # -- in its own thread -------------------------------------------------------------------------------------
+
+    def _look(self, stop: threading.Event) -> None:
+        stopped = False
+        while not stopped:
+            stopped = stop.wait(self.after_s / 4)
+            while self._over:
+                self._was_held(*self._over.popleft())
+            for thread in list(self._logged):
+                hold = self._held.get(thread)
+                self._delays.look(thread, hold)
+                if hold is None or self._logged[thread] is hold:
+                    continue
+                if monotonic() - hold.since - self._delays.of(thread, hold) > self.after_s:
+                    self._is_held(thread, hold)
+
     def _was_held(self, thread: int, hold: _Hold, took: float) -> None:
+        took -= self._delays.of(thread, hold)
+        if took <= self.after_s:
+            return
         subject = hold.describe()
         view = subject.endpoint or "-"
         self._count.inc(view=view)
@@ -176,17 +203,9 @@ class Watchdog:
             self._logged[thread] = hold
             self._log(subject, took, (), "held the event loop for %d ms (its stack was not seen)")
 
-    # -- in its own thread -------------------------------------------------------------------------------------
-
-    def _look(self, stop: threading.Event) -> None:
-        while not stop.wait(self.after_s / 4):
-            for thread, hold in list(self._held.items()):
-                if monotonic() - hold.since > self.after_s and self._logged.get(thread) is not hold:
-                    self._is_held(thread, hold)
-
     def _is_held(self, thread: int, hold: _Hold) -> None:
         frames = walk(sys._current_frames().get(thread))
-        took = monotonic() - hold.since
+        took = monotonic() - hold.since - self._delays.of(thread, hold)
         if self._held.get(thread) is not hold:
             return  # it has just ended, and those may be the frames of another
         self._logged[thread] = hold
