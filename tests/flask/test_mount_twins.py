@@ -197,6 +197,13 @@ async def test_with_flask_sqlalchemy_itself_each_half_has_its_pool_which_is_note
         assert len(pids) == 2
 
 
+def test_another_extension_in_the_quart_half_is_noted(database_url: str) -> None:
+    ours, theirs = pair(SQLALCHEMY_DATABASE_URI=database_url)
+    face(SQLAlchemy)(theirs)
+    ours.extensions["sqlalchemy"] = object()
+    assert "'ours' uses builtins" in mount(ours, theirs).notes[0]
+
+
 def test_engines_of_other_options_are_not_shared(database_url: str) -> None:
     ours, theirs = pair(SQLALCHEMY_DATABASE_URI=database_url)
     theirs.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_size": 2}

@@ -141,14 +141,15 @@ def _of_sessions(quart_app: Any, flask_app: flask.Flask) -> list[str]:
 def _of_databases(quart_app: Any, flask_app: flask.Flask) -> list[str]:
     """One pool of connections, where both halves have ``decant.database``, the Flask half by its face."""
     ours, theirs = (twin_of(app.extensions.get("sqlalchemy")) for app in (quart_app, flask_app))
-    if ours is None or flask_app.extensions.get("sqlalchemy") is None:
+    if ours is None or theirs is None:
         return []
     database = sys.modules.get("decant.database")
-    if database is None or not isinstance(theirs, database.SQLAlchemy):
-        return [
-            f"Database connections are not shared: {flask_app.name!r} uses {type(theirs or object()).__module__}, so"
-            " each half has a pool of its own."
-        ]
+    for app, found in ((flask_app, theirs), (quart_app, ours)):
+        if database is None or not isinstance(found, database.SQLAlchemy):
+            return [
+                f"Database connections are not shared: {app.name!r} uses {type(found).__module__}, so each half has a"
+                " pool of its own."
+            ]
     if not ours.share_engines(quart_app, theirs, flask_app):
         return [
             "Database connections are not shared: SQLALCHEMY_DATABASE_URI, SQLALCHEMY_BINDS or"
