@@ -126,6 +126,19 @@ def test_without_a_target_the_environment_and_the_project_are_asked(
         assert client.recv(100).startswith(b"HTTP/1.1 200")
 
 
+def test_an_application_that_says_how_it_logs_is_not_spoken_over(folder: Project, start: Start) -> None:
+    own = """
+    import logging
+
+    if not logging.getLogger().handlers:
+        logging.basicConfig(format="own: %(message)s", level="INFO")
+"""
+    folder.write("logging_app.py", own + LEGACY)
+    running = start("serve", "logging_app:create_app", "--bind", "127.0.0.1:0", "--access-log")
+    assert get(address_of(running), "/pid")[0] == 200
+    running.expect(r"^own: .*GET /pid")
+
+
 def test_what_is_wrong_with_the_target_ends_the_start_in_one_line(folder: Project, start: Start) -> None:
     folder.write("legacy.py", "def create_app():\n    raise RuntimeError('SECRET_KEY is not set')\n")
     running = start("serve", "legacy:create_app", "--bind", "127.0.0.1:0", "--workers", "3")

@@ -59,11 +59,16 @@ def configure_logs(settings: Settings) -> None:
         )
     )
     if settings.LOG_FORMAT == "console":
-        handler.addFilter(lambda record: record.name != "hypercorn.error")  # it has a console handler of its own
+        handler.addFilter(_is_not_written_yet)
     root.addHandler(handler)
     root.setLevel(settings.LOG_LEVEL)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _is_not_written_yet(record: logging.LogRecord) -> bool:
+    """Hypercorn by itself has a console handler of its own; under ``decant serve`` it has none."""
+    return record.name != "hypercorn.error" or not logging.getLogger(record.name).handlers
 
 
 def job_context(fields: Mapping[str, Any]) -> AbstractContextManager[Any]:

@@ -77,6 +77,7 @@ class Process:
 
     async def _serve(self) -> None:
         application = await self._application()
+        _log(self.options.loglevel)
         served = Served(application.asgi, self._ready)
         self._stop_on_signals(served)  # not before: until then SIGTERM ends the process at once
         try:
@@ -156,6 +157,12 @@ def _loaded(target: Target) -> Coroutine[Any, Any, Any]:
     return load()
 
 
+def _log(level: str) -> None:
+    """To stderr, unless the application has said how it logs; so not before it was imported."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=level, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+
+
 def _end_anyway(seconds: float) -> None:
     """End this process then, even if the loop is held and the parent has gone."""
     timer = threading.Timer(seconds, os._exit, [1])
@@ -166,7 +173,6 @@ def _end_anyway(seconds: float) -> None:
 def main(argument: str, descriptor: int) -> int:
     """Serve; the exit status."""
     options = Options.from_argument(argument)
-    logging.basicConfig(level=options.loglevel, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     return Process(options, Report(descriptor)).run()
 
 
