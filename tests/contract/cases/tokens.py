@@ -124,8 +124,10 @@ async def limit(world: World) -> None:
     left = int(first.headers["X-RateLimit-Remaining"])
     assert int((await program.api("GET", "/me")).headers["X-RateLimit-Remaining"]) == left - 1
     assert int(first.headers["X-RateLimit-Reset"]) > 1_700_000_000
-    answers = await asyncio.gather(*(program.api("GET", "/me") for _ in range(160)))
-    statuses = [answer.status for answer in answers]
+    statuses: list[int] = []
+    for _ in range(8):  # twenty at once: as many as a small pool of connections serves on a busy machine
+        answers = await asyncio.gather(*(program.api("GET", "/me") for _ in range(20)))
+        statuses += [answer.status for answer in answers]
     # One that falls into the next window of time may be let through besides.
     assert set(statuses) == {200, 429}
     assert statuses.count(200) in range(left - 1, left + 3), statuses.count(200)
@@ -143,7 +145,10 @@ async def limit_of_two(world: World) -> None:
     left = int((await program.api("GET", "/me")).headers["X-RateLimit-Remaining"])
     found = (await there.api("GET", "/me")).headers
     assert int(found["X-RateLimit-Remaining"]) == left - 1
-    answers = await asyncio.gather(*(who.api("GET", "/me") for who in (program, there) for _ in range(90)))
-    assert sum(answer.status == 200 for answer in answers) in range(left - 2, left + 3)
+    passed = 0
+    for _ in range(9):
+        answers = await asyncio.gather(*(who.api("GET", "/me") for who in (program, there) for _ in range(10)))
+        passed += sum(answer.status == 200 for answer in answers)
+    assert passed in range(left - 2, left + 3)
     for visitor in (program, there):
         (await visitor.api("GET", "/me")).problem(429)
