@@ -79,6 +79,39 @@ def add_link(owner_id, data):
     raise RuntimeError("five made-up short names were taken: they are too short")
 
 
+def add_links(owner_id, wanted):
+    """Adds many links at once; for each of them None, or the error that says why it is refused."""
+    slugs = [data["slug"] for data in wanted if data["slug"]]
+    taken = set(db.session.scalars(select(Link.slug).where(Link.slug.in_(slugs))))
+    names = sorted({name for data in wanted for name in data["tags"]})
+    tags = dict(zip(names, tags_named(owner_id, names), strict=True))
+    results, links = [], []
+    for data in wanted:
+        slug = data["slug"] or random_slug()
+        if slug in taken:
+            results.append(SlugTaken(slug))
+            continue
+        taken.add(slug)
+        values = {key: data[key] for key in ("target", "title", "expires_at", "max_visits")}
+        found = [tags[name] for name in data["tags"]]
+        links.append(Link(owner_id=owner_id, slug=slug, visits=0, tags=found, **values))
+        results.append(None)
+    try:
+        with db.session.begin_nested():
+            db.session.add_all(links)
+    except IntegrityError:  # somebody took one of the names meanwhile: one by one, then
+        return [try_link(owner_id, data) for data in wanted]
+    return results
+
+
+def try_link(owner_id, data):
+    try:
+        add_link(owner_id, data)
+    except SlugTaken as error:
+        return error
+    return None
+
+
 def create_link(owner, data):
     try:
         link = add_link(owner.id, data)

@@ -11,7 +11,7 @@ from . import csvfiles
 from .extensions import db, socketio
 from .forms import LinkFields
 from .models import Import, Job, RefusedRow, utcnow
-from .services import SlugTaken, add_link
+from .services import add_links
 
 log = logging.getLogger(__name__)
 BATCH = 100
@@ -70,27 +70,33 @@ def do_batch(import_id, names, rows, done, hosts):
     if found is None or found.state != "running" or found.done != done:
         db.session.rollback()
         return False
-    for line, cells in rows:
-        reason = None
-        if len(cells) > len(names):
-            reason = f"There are {len(cells)} cells, and only {len(names)} columns."
+    wanted, refused = [], []
+    for row in rows:
+        data, reason = checked(names, row[1], hosts)
+        if reason is None:
+            wanted.append((row, data))
         else:
-            form = LinkFields(MultiDict(csvfiles.fields_of(names, cells)), hosts=hosts)
-            if form.validate():
-                try:
-                    add_link(found.owner_id, form.clean)
-                    found.made += 1
-                except SlugTaken as error:
-                    reason = str(error)
-            else:
-                reason = " ".join(text for errors in form.errors.values() for text in errors)
-        if reason is not None:
-            kept = [cell for name, cell in zip(names, cells, strict=False) if name not in ("line", "reason")]
-            db.session.add(RefusedRow(import_id=import_id, line=line, reason=reason[:1000], cells=kept))
-            found.refused += 1
+            refused.append((row, reason))
+    results = add_links(found.owner_id, [data for _, data in wanted])
+    refused += [(row, str(error)) for (row, _), error in zip(wanted, results, strict=True) if error is not None]
+    for (line, cells), reason in refused:
+        kept = [cell for name, cell in zip(names, cells, strict=False) if name not in ("line", "reason")]
+        db.session.add(RefusedRow(import_id=import_id, line=line, reason=reason[:1000], cells=kept))
+    found.made += len(rows) - len(refused)
+    found.refused += len(refused)
     found.done += len(rows)
     db.session.commit()
     return True
+
+
+def checked(names, cells, hosts):
+    """What a row asks for, or why it is refused."""
+    if len(cells) > len(names):
+        return None, f"There are {len(cells)} cells, and only {len(names)} columns."
+    form = LinkFields(MultiDict(csvfiles.fields_of(names, cells)), hosts=hosts)
+    if not form.validate():
+        return None, " ".join(text for errors in form.errors.values() for text in errors)
+    return form.clean, None
 
 
 def tell(import_id):
