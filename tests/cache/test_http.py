@@ -84,7 +84,7 @@ async def test_per_user_by_a_function_of_ones_own(make: Make) -> None:
         answers = [await body(client, headers=each) for each in headers]
         assert answers == ["for nobody, 1", "for nobody, 2", "for nobody, 1"]
         async with app.app_context():
-            assert not any("ada" in key for key in cache.cache._values)
+            assert not any("ada" in key for key in cache.cache._cache)
 
 
 @pytest.mark.parametrize("ignore", [False, True])
@@ -258,7 +258,7 @@ async def test_no_path_stands_for_another_users_or_languages_value(simple: Pair,
     client = app.test_client()
     await body(client, "/x", headers={"Accept-Language": "de", "X-User": "ada"})
     async with app.app_context():
-        (key,) = cache.cache._values
+        (key,) = cache.cache._cache
         forged = key.replace("view//x", "").strip(":")
     for path in (f"/x/{forged}", f"/x:{forged}", f"/{key}"):
         assert (await body(client, path)).endswith(path[1:] + f" {counter.calls}")
@@ -405,7 +405,7 @@ async def test_jitter_spreads_the_ends(make: Make) -> None:
         exact = cache.cached(timeout=1000, key_prefix="exact", jitter=0)(lambda: 1)
         await exact()
         backend = cache.cache
-        lives = [backend._values[f"k{number}"][1] - backend._clock() for number in range(200)]
+        lives = [backend._cache[f"k{number}"][0] - backend._clock() for number in range(200)]
         assert 490 < min(lives) < 600
         assert 900 < max(lives) <= 1000
-        assert backend._values["exact"][1] - backend._clock() > 998
+        assert backend._cache["exact"][0] - backend._clock() > 998

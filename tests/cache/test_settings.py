@@ -197,7 +197,7 @@ async def test_memory_is_bounded_and_forgets_what_was_used_least_recently(make: 
         await cache.get_many("a", "d")
         for number in range(100):
             await cache.set(f"key{number}", number)
-        assert len(cache.cache._values) == 3
+        assert len(cache.cache._cache) == 3
     assert SimpleCache(threshold=0)._threshold == 500
 
 
@@ -251,7 +251,7 @@ def test_serializers() -> None:
     class Needy(MsgpackSerializer):
         def __init__(self, needed: int) -> None: ...
 
-    with pytest.raises(ValueError, match="cannot be instantiated"):
+    with pytest.raises(ValueError, match="Couldn't instantiate serializer"):
         cache_of({"CACHE_TYPE": "SimpleCache", "CACHE_SERIALIZER": Needy})
     with pytest.warns(UserWarning, match="CACHE_SERIALIZER is set but .* uses none"):
         cache_of({"CACHE_TYPE": "cachelib.SimpleCache", "CACHE_SERIALIZER": MsgpackSerializer})
@@ -315,7 +315,7 @@ async def test_where_redis_is(make: Make, redis_url: str) -> None:
     [
         {"CACHE_REDIS_URL": "http://x"},
         {"CACHE_REDIS_URL": 7},
-        {"CACHE_REDIS_HOST": redis.Redis()},
+        {"CACHE_REDIS_HOST": 7},
         {"CACHE_REDIS_PORT": "x"},
     ],
     ids=str,

@@ -195,9 +195,10 @@ def make_backend(app: Any, config: dict[str, Any], serializer: Serializer) -> An
         backend = ThreadedCache(backend)
     if hasattr(backend, "serializer"):
         backend.serializer = serializer
-    elif isinstance(backend, ThreadedCache) and hasattr(backend.wrapped, "serializer"):
-        if not isinstance(serializer, MsgpackSerializer | PickleSerializer):  # cachelib's own is pickle, too
-            backend.wrapped.serializer = serializer
+    elif not isinstance(serializer, MsgpackSerializer | PickleSerializer) and hasattr(
+        getattr(backend, "wrapped", None), "serializer"
+    ):
+        backend.wrapped.serializer = serializer  # one for cachelib's own store
         return backend
     if config["CACHE_SERIALIZER"] is not None and not (backend.stores and hasattr(backend, "serializer")):
         warn(f"CACHE_SERIALIZER is set but {backend!r} uses none")
