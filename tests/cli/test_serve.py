@@ -213,7 +213,7 @@ def test_a_killed_process_is_replaced_while_the_others_serve(folder: Project, st
     assert len(serving(running)) == 3
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.slow)])
 def test_a_reload_under_load_loses_no_request(folder: Project, start: Start, loop: str) -> None:
     """New code is served, by new processes, and every request in between was answered."""
     folder.write("hypercorn.toml", f"worker_class = '{loop}'\nbind = '127.0.0.1:0'\n")
@@ -243,6 +243,7 @@ def test_a_reload_of_broken_code_leaves_what_runs(folder: Project, start: Start)
     assert get(address, "/pid") == pid
 
 
+@pytest.mark.slow
 def test_pauses_grow_while_processes_end_at_once(folder: Project, start: Start) -> None:
     """And a reload with better code ends them."""
     crash = "import threading; threading.Timer(0.2, os._exit, [3]).start(); raise RuntimeError"

@@ -14,7 +14,7 @@ from tests.deploy import proxied
 from tests.deploy.conftest import Servers, program
 from tests.deploy.proxied import Address, until
 
-pytestmark = pytest.mark.haproxy
+pytestmark = [pytest.mark.haproxy, pytest.mark.slow]
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 
 
