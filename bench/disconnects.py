@@ -187,7 +187,7 @@ async def visit(address: tuple[str, int], chance: random.Random) -> None:
                 request = request[: chance.randrange(1, len(request) + 1)]
             writer.write(request)
             if when < 0.8:
-                await asyncio.sleep(chance.random() * 0.02)
+                await asyncio.sleep(chance.random() * 0.05)
             else:
                 with suppress(asyncio.IncompleteReadError, TimeoutError):
                     async with asyncio.timeout(0.2):

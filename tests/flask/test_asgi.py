@@ -619,7 +619,9 @@ async def test_signals_and_hooks_come_in_flasks_order(app: flask.Flask, views: V
     assert order[7:] == ["teardown", "request_tearing_down", "teardown app", "appcontext_popped", "closed"]
 
 
-async def test_contexts_follow_into_a_thread_and_a_stream(app: flask.Flask, views: Views) -> None:
+async def test_contexts_follow_into_a_thread_and_a_stream(app: flask.Flask, views: Views, no_blocking: Any) -> None:
+    no_blocking.deactivate()  # the view waits for its thread
+
     @app.get("/<name>")
     def view(name: str) -> Response:
         g.name = name

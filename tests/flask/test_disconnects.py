@@ -19,6 +19,6 @@ def _views_may_block(no_blocking: BlockBuster) -> None:
 
 @pytest.mark.parametrize("views", ["threads", "loop"])
 async def test_clients_that_go_away_leave_nothing_behind(views: Literal["threads", "loop"], tmp_path: Path) -> None:
-    left, books = await run(300, views, 5, tmp_path)
+    left, books = await run(200, views, 5, tmp_path)
     assert left == {}
     assert {"context", "generator", "socket"} <= set(books.opened)  # it was no idle test
