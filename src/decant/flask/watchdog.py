@@ -192,14 +192,17 @@ class Watchdog:
                     self._is_held(thread, hold)
 
     def _was_held(self, thread: int, hold: _Hold, took: float) -> None:
-        took -= self._delays.of(thread, hold)
+        told = self._logged.get(thread) is hold
+        took -= self._delays.of(thread, hold)  # the delay until now, so a little of what came after it, too
         if took <= self.after_s:
-            return
+            if not told:
+                return
+            took = self.after_s
         subject = hold.describe()
         view = subject.endpoint or "-"
         self._count.inc(view=view)
         self._seconds.observe(took, view=view)
-        if self._logged.get(thread) is not hold:  # over before it was seen, or the interpreter was held with it
+        if not told:  # over before it was seen, or the interpreter was held with it
             self._logged[thread] = hold
             self._log(subject, took, (), "held the event loop for %d ms (its stack was not seen)")
 
