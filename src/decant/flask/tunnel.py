@@ -30,6 +30,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 logger = logging.getLogger("decant.flask")
 _READ: Final = 64 * 1024
 _LINGER_S: Final = 5.0
+_FAREWELL_S: Final = 1.0
 _NORMAL, _GOING_AWAY, _ABNORMAL, _INTERNAL = 1000, 1001, 1006, 1011  # RFC 6455, section 7.4.1
 
 
@@ -96,6 +97,11 @@ class Tunnel:
             await self._close(_INTERNAL if answer is not None and answer.status >= 500 else _NORMAL)
             if self._closed:  # what the client goes on sending is taken: a server may not hear of its end before
                 await asyncio.wait([inward], timeout=_LINGER_S)
+        except asyncio.CancelledError:  # by a server that waits no longer
+            with suppress(TimeoutError, OSError):
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._leave(_GOING_AWAY)
+            raise
         finally:
             self._writer.close()
             await _end([work, outward, inward, stopping])
