@@ -31,6 +31,7 @@ class Answer:
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._length: int | None = None
         self._sent = 0
+        self._ended = False
         self.begun = False
         """Whether the head has been given away, and so cannot be exchanged for an error's."""
 
@@ -89,7 +90,8 @@ class Answer:
             self.sending.check()
             return
         self._sent += len(data)
-        self.sending.put({"type": "http.response.body", "body": data, "more_body": True})
+        self._ended = self._sent == self._length  # told with its last bytes, not in a message of its own
+        self.sending.put({"type": "http.response.body", "body": data, "more_body": not self._ended})
 
     def _begin(self) -> None:
         if self._headers is None:
@@ -107,7 +109,8 @@ class Answer:
         self._begin()
         if self._length is not None and self._sent < self._length and not self.bodiless:
             raise ValueError(f"the response has {self._sent} bytes of the {self._length} that Content-Length says")
-        self.sending.put({"type": "http.response.body", "body": b"", "more_body": False})
+        if not self._ended:
+            self.sending.put({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def respond(app: Any, environ: dict[str, Any], answer: Answer) -> None:
