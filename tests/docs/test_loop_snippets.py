@@ -34,7 +34,7 @@ async def test_views_run_where_the_page_says(module: Any) -> None:
         assert await ask(url, "/reports", "POST") == (201, "made")
         assert await ask(url, "/admin/") == (200, "overview")
     places = {
-        path: module.serving.views_.place({"type": "http", "method": method, "path": path, "headers": []})
+        path: module.serving.placing.place({"type": "http", "method": method, "path": path, "headers": []})
         for method, path in [("GET", "/links"), ("GET", "/legacy"), ("GET", "/digest"), ("GET", "/admin/")]
     }
     assert places == {"/links": "loop", "/legacy": "thread", "/digest": "thread", "/admin/": "thread"}

@@ -318,7 +318,7 @@ async def test_all_views_run_in_threads_by_default(places: flask.Flask) -> None:
 def test_what_is_listed_has_to_be_there(places: flask.Flask, names: Any) -> None:
     places.config["DECANT_BLOCKING_VIEWS"] = names
     with pytest.raises(ConfigError, match="DECANT_BLOCKING_VIEWS"):
-        asgi(places, views="loop").views_.check()
+        asgi(places, views="loop").placing.check()
 
 
 def test_an_async_view_cannot_be_sent_to_a_thread() -> None:

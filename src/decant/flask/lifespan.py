@@ -61,7 +61,7 @@ class Lifespan:
         :raises ConfigError: if ``DECANT_BLOCKING_VIEWS`` names what is not there.
         """
         refuse_eager_tasks(asyncio.get_running_loop())
-        self.asgi.views_.check()
+        self.asgi.placing.check()
         self._count()
         self.asgi.connections.begin(self.asgi.limits.grace_s)
         self.serves = True

@@ -74,7 +74,7 @@ class Asgi:
         self.multiprocess = False
         self.connections = Connections()
         self.watchdog = Watchdog()
-        self.views_ = Views(app, views, threads, self.watchdog)
+        self.placing = Views(app, views, threads, self.watchdog)
         self.sockets = Sockets(app, sockets, limits.grace_s, limits.idle_s)
         self.lifespan = Lifespan(self)
         self._beside = self.lifespan.beside(self._serve)
@@ -99,7 +99,7 @@ class Asgi:
         if self.lifespan.serves:
             self.connections.add(exchange)
         try:
-            await exchange.run(self.views_.run, receive, multiprocess=self.multiprocess)
+            await exchange.run(self.placing.run, receive, multiprocess=self.multiprocess)
         finally:
             self.connections.discard(exchange)
 
