@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -255,6 +257,28 @@ async def test_where_handlers_run(app: flask.Flask, socketio: Any, connect: Any,
         assert (await client.call("here")).startswith(name)
         assert (await client.call("blocks")).startswith("decant")
         assert await client.call("waits") == "MainThread"
+
+
+async def test_a_handler_that_holds_the_loop_is_told_by_its_functions_name(
+    app: flask.Flask, socketio: Any, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not by the event's, which clients choose."""
+
+    @socketio.on("*")
+    def holds(event: str, data: Any = None) -> str:
+        end = time.thread_time() + 0.3
+        while time.thread_time() < end:
+            sum(range(100))
+        return event
+
+    with caplog.at_level(logging.WARNING, "decant.flask.watchdog"):
+        async with serve(asgi(app, views="loop")) as url:
+            client = await connect(url)
+            assert await client.call("from outside") == "from outside"
+    [record] = [record for record in caplog.records if record.name == "decant.flask.watchdog"]
+    assert "the Socket.IO handler 'test_a_handler_that_holds_the_loop" in record.getMessage()
+    assert record.__dict__["endpoint"].startswith("socketio:test_a_handler")
+    assert record.__dict__["file"] == __file__
 
 
 async def test_clients_are_told_when_the_server_stops(app: flask.Flask, socketio: Any) -> None:

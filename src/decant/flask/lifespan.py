@@ -35,7 +35,10 @@ class Lifespan:
         """``serve``; behind ``decant.socketio``, if the application has it."""
         module = sys.modules.get("decant.socketio")
         if module is not None:
-            self._socketio = module.beside(self.asgi.app, serve, views=self.asgi.views, threads=self.asgi.threads)
+            asgi = self.asgi
+            self._socketio = module.beside(
+                asgi.app, serve, views=asgi.views, threads=asgi.threads, on_loop=asgi.placing.watched
+            )
         return serve if self._socketio is None else self._socketio.middleware
 
     async def run(self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], send: Any) -> None:

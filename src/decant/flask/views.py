@@ -7,10 +7,10 @@ The whole of it runs there, hooks and streamed body too. On the loop its synchro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial, wraps
 from io import BytesIO
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import flask
 from werkzeug.exceptions import HTTPException
@@ -26,6 +26,7 @@ __all__ = ["AT_END", "Mode", "Views", "await_on_loop"]
 
 Mode = Literal["threads", "loop"]
 Function = Callable[[], Any]
+T = TypeVar("T")
 AT_END: Final[list[Function]] = []
 """Called where a request ran, after it: what gives back the thread-locals that were made the request's."""
 _MODES: Final = ("threads", "loop")
@@ -78,6 +79,16 @@ class Views:
             await bridged(_on_loop(function))
         else:
             await self.watchdog.watch(_on_loop(function), partial(self._describe, scope))
+
+    async def watched(self, steps: Coroutine[Any, Any, T], name: str, text: str, function: Any) -> T:
+        """Run what is no request, as a handler of Socket.IO, on the loop in the bridge, under the watchdog.
+
+        :param name: its value of the metrics' label ``view``, and ``text`` what the log calls it.
+        """
+        current_threads.set(self.threads)
+        if self.watchdog is None:
+            return await bridged(steps)
+        return await self.watchdog.watch(steps, lambda: Subject(name, text, function))
 
     # -- async def ---------------------------------------------------------------------------------------------
 

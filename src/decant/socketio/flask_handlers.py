@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import isawaitable
 from io import BytesIO
@@ -37,7 +37,7 @@ async def run(call: Call, serving: Serving) -> Any:
         current_threads.set(serving.threads)
     work = partial(_in_context, call, serving.options.manage_session)
     if serving.views == "loop" and not getattr(call.function, BLOCKING, False):
-        return await settle(call, bridged(_call(work)))
+        return await settle(call, _on_loop(call, work, serving))
     return await settle(call, in_thread(work))
 
 
@@ -49,6 +49,14 @@ async def run_in_app_context(app: flask.Flask, target: Callable[..., Any], *args
             return _result(target(*args, **kwargs))
 
     return await _tasks.run(work)
+
+
+def _on_loop(call: Call, work: Callable[[], Any], serving: Serving) -> Awaitable[Any]:
+    """Watched, where the shim has a watchdog. By the function's name: what a client calls its event has no bound."""
+    if serving.on_loop is None:
+        return bridged(_call(work))
+    name = getattr(call.function, "__qualname__", type(call.function).__qualname__)
+    return serving.on_loop(_call(work), f"socketio:{name}", f"the Socket.IO handler {name!r}", call.function)
 
 
 async def _call(work: Callable[[], Any]) -> Any:

@@ -29,6 +29,7 @@ __all__ = ["SERVING", "Serving", "beside", "make_manager"]
 
 T = TypeVar("T")
 logger = logging.getLogger("decant.socketio")
+OnLoop = Callable[[Coroutine[Any, Any, Any], str, str, Any], Awaitable[Any]]
 SERVING: Final = "decant.socketio"
 """Where an application keeps its :class:`Serving`, in its ``extensions``."""
 _FLUSH_S: Final = 1.0
@@ -57,7 +58,12 @@ def make_manager(app: Any, options: Options, *, write_only: bool) -> Any:
 
 
 def beside(
-    app: Any, asgi_app: Any, *, views: Literal["threads", "loop"] = "threads", threads: Threads | None = None
+    app: Any,
+    asgi_app: Any,
+    *,
+    views: Literal["threads", "loop"] = "threads",
+    threads: Threads | None = None,
+    on_loop: OnLoop | None = None,
 ) -> Serving | None:
     """Serve a Flask application's clients beside it: ``middleware``, with ``start()`` and ``close()`` for its life.
 
@@ -66,11 +72,12 @@ def beside(
     :param asgi_app: what is given everything that is not Socket.IO's.
     :param views: where handlers run.
     :param threads: in which threads.
+    :param on_loop: awaits a handler that runs on the loop; ``None`` is :func:`decant.bridge.bridged`.
     """
     serving = app.extensions.get(SERVING)
     if not isinstance(serving, Serving):
         return None
-    serving.views, serving.threads = views, threads
+    serving.views, serving.threads, serving.on_loop = views, threads, on_loop
     serving.beside(asgi_app)
     return serving
 
@@ -106,11 +113,13 @@ class Serving:
     :ivar middleware: of a Quart application, around its ``asgi_app``; of a Flask application what :meth:`beside` made.
     :ivar views: where a Flask application's synchronous handlers run.
     :ivar threads: the pool for those in threads; ``None`` is the current one.
+    :ivar on_loop: awaits one on the loop, given its coroutine, its name, a text for it and its function.
     """
 
     middleware: Middleware | None = None
     views: Literal["threads", "loop"] = "threads"
     threads: Threads | None = None
+    on_loop: OnLoop | None = None
 
     def __init__(self, app: Any, options: Options, dispatch: Callable[..., Awaitable[Any]]) -> None:
         self.options = options
