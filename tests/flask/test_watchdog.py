@@ -279,6 +279,28 @@ async def test_cancelling_exceptions_and_values_pass_through() -> None:
     watchdog.stop()
 
 
+async def test_it_looks_on_when_one_view_cannot_be_described(records: list[logging.LogRecord]) -> None:
+    """As where the application's routing raises: the next view is told."""
+    watchdog = Watchdog()
+    watchdog.start()
+    thread = watchdog._thread
+
+    def broken() -> Subject:
+        raise RuntimeError("no routing")
+
+    async def held() -> None:
+        hold_for(0.15)
+
+    await watchdog.watch(held(), broken)
+    await watchdog.watch(held(), lambda: Subject("next", "the view 'next'", held))
+    watchdog.stop()
+    assert thread is not None
+    await asyncio.to_thread(thread.join, 10)
+    said = [record.getMessage() for record in records]
+    assert "the watchdog could not report a view" in said
+    assert [text for text in said if text.startswith("the view 'next'")]
+
+
 def test_a_minute_has_a_bounded_number_of_lines() -> None:
     rate = _Rate(every_s=10, at_most=3)
     assert [rate.take(f"view {number}") for number in range(5)] == [0, 0, 0, None, None]

@@ -182,14 +182,21 @@ class Watchdog:
         while not stopped:
             stopped = stop.wait(self.after_s / 4)
             while self._over:
-                self._was_held(*self._over.popleft())
+                self._reported(self._was_held, *self._over.popleft())
             for thread in list(self._logged):
                 hold = self._held.get(thread)
                 self._delays.look(thread, hold)
                 if hold is None or self._logged[thread] is hold:
                     continue
                 if monotonic() - hold.since - self._delays.of(thread, hold) > self.after_s:
-                    self._is_held(thread, hold)
+                    self._reported(self._is_held, thread, hold)
+
+    def _reported(self, report: Callable[..., None], *what: Any) -> None:
+        """A bug of the application's routing, or of a handler of the log, must not end the watch."""
+        try:
+            report(*what)
+        except Exception:
+            logger.exception("the watchdog could not report a view")
 
     def _was_held(self, thread: int, hold: _Hold, took: float) -> None:
         told = self._logged.get(thread) is hold
@@ -212,10 +219,7 @@ class Watchdog:
         if self._held.get(thread) is not hold:
             return  # it has just ended, and those may be the frames of another
         self._logged[thread] = hold
-        try:
-            self._log(hold.describe(), took, frames, "has held the event loop for %d ms and still does")
-        except Exception:  # a bug of a handler of the log, say, must not end the watch
-            logger.exception("the watchdog could not report a view")
+        self._log(hold.describe(), took, frames, "has held the event loop for %d ms and still does")
 
     def _log(self, subject: Subject, took: float, frames: tuple[Frame, ...], what: str) -> None:
         kept_back = self._rate.take(subject.endpoint or "-")
