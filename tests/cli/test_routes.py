@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import uuid
@@ -129,6 +130,16 @@ def test_a_flask_application(call: Call, views: str, places: list[str]) -> None:
     status, lines = call(FLASK, "theirs", "--views", views)
     assert (status, lines[-1]) == (0, "3 of 3 routes still answered by Flask")
     assert [row[-1] for row in table(lines)[1:-1]] == places
+
+
+def test_with_faces_the_originals_are_not_imported(tmp_path: Path) -> None:
+    """So that the routes can be listed where only the faces are installed."""
+    source = "import flask\nfrom celery import Celery\napp = flask.Flask('legacy', static_folder=None)\n"
+    (tmp_path / "legacy.py").write_text(source + "app.get('/', endpoint=Celery.__module__)(str)\n")
+    command = [sys.executable, "-m", "decant.cli", "routes", "--faces", "legacy:app"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "decant." in done.stdout.splitlines()[1]
 
 
 def test_a_quart_application(call: Call) -> None:

@@ -107,6 +107,7 @@ def test_what_is_no_target_is_refused(text: str) -> None:
             "TARGET 'toylegacy:create_app': KeyError: 'SECRET_KEY' (toylegacy.py:3 in read)",
         ),
         ("def make_app(): flask.Flask('x').route('no slash')(int)", "toylegacy", "(toylegacy.py:2 in make_app)"),
+        ("import os\nos.environ['TOY_UNSET']", "toylegacy", "KeyError: 'TOY_UNSET' (toylegacy.py:3 in <module>)"),
         ("import toy_not_installed", "toylegacy", "No module named 'toy_not_installed' (toylegacy.py:2"),
         ("def (", "toylegacy", "SyntaxError: invalid syntax (toylegacy.py:2)"),
         ("raise SystemExit(3)", "toylegacy", "it exited with 3 (toylegacy.py:2"),

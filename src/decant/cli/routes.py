@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ..errors import CommandError
+from .serving.applications import before_import
 from .serving.failures import in_a_line
+from .serving.options import Options
 from .serving.targets import Target
 
 if TYPE_CHECKING:
@@ -38,8 +40,9 @@ Hits = Counter[tuple[str, str, str]]
 @click.option("--metrics", "urls", multiple=True, help="The metrics page of the running application; each process's.")
 @click.option("--token", envvar="DECANT_METRICS_TOKEN", help="The page's bearer token, or DECANT_METRICS_TOKEN.")
 @click.option("--views", type=click.Choice(["threads", "loop"]), default="threads", help="Of a Flask app not mounted.")
+@click.option("--faces", is_flag=True, help="Exchange Flask's extensions for Decant's, as decant serve does.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def routes(target: str, urls: tuple[str, ...], token: str | None, views: str, as_json: bool) -> None:
+def routes(target: str, urls: tuple[str, ...], token: str | None, views: str, faces: bool, as_json: bool) -> None:
     """List the routes of TARGET: a Flask application, a Quart one, or one with both halves.
 
     For each: its methods, rule and endpoint, the half that answers it, where its view runs, and with --metrics how
@@ -50,6 +53,7 @@ def routes(target: str, urls: tuple[str, ...], token: str | None, views: str, as
         hits = Counter()
         for url in urls:
             hits.update(_counted(_read(url, token)))
+    before_import(Options(target, "TARGET", faces=faces))
     found = _listed(target, views, hits)
     if as_json:
         click.echo(json.dumps(_as_json(found, hits), indent=2, ensure_ascii=False))

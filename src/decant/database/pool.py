@@ -8,6 +8,7 @@ connection hands it to the longest waiter, and wakes that one's loop with ``call
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -23,6 +24,10 @@ from ..bridge import bridged, wait
 from .unavailable import PoolTimeout
 
 __all__ = ["BridgedQueuePool"]
+
+# As with SQLAlchemy's own pools, what they open and close is logged where it is asked for: by echo_pool, or a level.
+if (_logger := logging.getLogger(__name__)).level == logging.NOTSET:
+    _logger.setLevel(logging.WARNING)
 
 
 class _Slot:

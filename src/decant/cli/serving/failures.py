@@ -47,7 +47,7 @@ def _place(error: BaseException) -> str:
 
 
 def _is_ours(filename: str) -> bool:
-    return filename.startswith((_OURS, "<frozen importlib"))
+    return filename.startswith((_OURS, "<frozen "))
 
 
 def _relative(filename: str) -> str:
