@@ -148,7 +148,27 @@ def test_options_for_flask_are_refused_for_others(option: str) -> None:
         made_servable(Quart("a"), Options("a", "TARGET", **given), "TARGET 'a'")
 
 
-@pytest.mark.parametrize("kind", ["decant", "flask-socketio"])
+@pytest.mark.parametrize("served", ["quart", "mounted"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_mounted_flask_application_is_told_of_other_processes(served: str, workers: int) -> None:
+    import flask
+    from quart import Quart
+
+    from decant.flask import mount
+
+    app = Quart("a")
+    app.config["SHUTDOWN_TIMEOUT"] = 60
+    mounted = mount(app, flask.Flask("b"))
+    options = Options("a", "TARGET", workers=workers)
+    found = made_servable(app if served == "quart" else mounted, options, "TARGET 'a'")
+    assert mounted.asgi.multiprocess is (workers > 1)
+    assert "quart.Quart on Quart" in found.kind
+    assert found.kind.endswith(" mounted")
+    assert found.app is app
+    assert app.config["SHUTDOWN_TIMEOUT"] == options.own_s
+
+
+@pytest.mark.parametrize("kind", ["decant", "flask-socketio", "mounted"])
 def test_several_processes_and_long_polling_do_not_go_together(kind: str) -> None:
     """Neither with Decant's Socket.IO nor with Flask-SocketIO itself; WebSockets alone do."""
 
@@ -166,6 +186,12 @@ def test_several_processes_and_long_polling_do_not_go_together(kind: str) -> Non
 
             app = Flask("a")
             Original(app, async_mode="threading", **options)
+        if kind == "mounted":
+            from quart import Quart as QuartHalf
+
+            from decant.flask import mount
+
+            app = mount(QuartHalf("b"), app)
         return made_servable(app, Options("a:app", "TARGET", workers=workers), "TARGET 'a:app'")
 
     with pytest.raises(CommandError, match=r"long polling .* WebSockets only .* sticky proxy"):

@@ -21,12 +21,14 @@ _THREADS = 40
 class Application:
     """An ASGI application and what the banner says of it.
 
+    :ivar app: the application itself, whose extensions show what it needs.
     :ivar kind: what it is.
     :ivar views: where its views run; ``""``: it decides itself.
     :ivar caution: what is dangerous about it; may be ``""``.
     """
 
     asgi: Any
+    app: Any
     kind: str
     views: str = ""
     caution: str = ""
@@ -71,14 +73,21 @@ def made_servable(found: Any, options: Options, title: str) -> Application:
     if not is_asgi(found):
         raise CommandError(f"{title}: {_not_servable(found)}")
     kind = f"an ASGI application ({type(found).__module__}.{type(found).__qualname__})"
+    mounting = sys.modules.get("decant.flask.mounting")
+    if mounting is not None and isinstance(found, mounting.Mounted):
+        found = found.quart
     if quart is not None and isinstance(found, quart.Quart):
         kind = f"{type(found).__module__.partition('.')[0]}.Quart on Quart {version('quart')}"
         _refuse_polling(found, options, title)
         _shorten_shutdown(found, options)
+        if mounting is not None and (mounted := found.extensions.get(mounting.MOUNTED)) is not None:
+            kind += f", with Flask {version('flask')} mounted"
+            _refuse_polling(mounted.flask, options, title)
+            mounted.asgi.multiprocess = options.workers > 1
     for option, given in (("--views", options.views), ("--threads", options.threads)):
         if given is not None:
             raise CommandError(f"{option} is for Flask applications; {title} is {kind}")
-    return Application(found, kind)
+    return Application(found, found, kind)
 
 
 def _of_flask(app: Any, options: Options) -> Application:
@@ -89,11 +98,12 @@ def _of_flask(app: Any, options: Options) -> Application:
     served.multiprocess = options.workers > 1
     kind = f"Flask {version('flask')}"
     if views == "threads":
-        return Application(served, kind, f"in {threads} threads")
+        return Application(served, app, kind, f"in {threads} threads")
     blocking = app.config.get("DECANT_BLOCKING_VIEWS") or ()
     listed = f", and {', '.join(blocking)}" if blocking else ""
     return Application(
         served,
+        app,
         kind,
         f"on the event loop; those marked @blocking{listed} in {threads} threads",
         "on the loop, a lock that is held while a view waits may stop every request, and threading.local is shared"

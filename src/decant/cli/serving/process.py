@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ...bridge import bridged
@@ -135,9 +136,7 @@ class Process:
         if options.health:
             from ...ops.health import Health
 
-            application = Application(
-                Health(application.asgi, app=found), application.kind, application.views, application.caution
-            )
+            application = replace(application, asgi=Health(application.asgi, app=application.app))
             self.facts["health"] = "/healthz and /readyz"
         self.facts |= {"kind": application.kind, "views": application.views, "caution": application.caution}
         self.facts["server"] = (
