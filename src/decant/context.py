@@ -1,7 +1,8 @@
 """The active application, request, ``g`` and session: Quart's or Flask's, whichever context is active.
 
 Twins serve both frameworks, so they ask here instead of importing ``current_app`` from one of them. Where both have
-a context, the one with a request is meant, and Quart's if both have one: mounted Flask runs inside Quart's request.
+a context, the one with a request is meant, and Quart's if both have one: its request may be shared with Flask's
+extensions (``share_proxies``). Mounted Flask runs beside Quart's requests, not inside one.
 """
 
 from __future__ import annotations
