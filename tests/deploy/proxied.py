@@ -22,8 +22,9 @@ Address = tuple[str, int]
 def no_get_is_lost(proxy: Address, behind: Servers) -> None:
     """One of three is killed under load, and no GET is lost; the other two have answered.
 
-    Whoever was killed between the head of an answer and its body leaves one that is cut, which no proxy can begin
-    anew; those are counted out, and there are fewer of them than clients.
+    An answer may be cut, which is not begun anew by any proxy that has passed on its head, nginx neither: Hypercorn
+    sends the head alone, so whoever is killed right then has sent it and no body. Under this load it is so for one of
+    the eight clients in about every second run. These are counted out, and bounded.
     """
     victim = behind.ports[0]
     with Load(proxy, "/", clients=8) as load:
@@ -33,7 +34,7 @@ def no_get_is_lost(proxy: Address, behind: Servers) -> None:
         until(lambda: load.answers.total() > after + 200)
     lost = [failure for failure in load.failures if "IncompleteRead" not in failure]
     assert not lost, lost[:3]
-    assert len(load.failures) < 4
+    assert len(load.failures) <= 3
     assert {str(port) for port in behind.ports[1:]} <= set(load.answers)
 
 
