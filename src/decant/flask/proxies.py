@@ -232,12 +232,14 @@ def _render_without_await(app: Quart) -> None:
 
 
 def waiting(function: Callable[..., Awaitable[T]]) -> Callable[..., T]:
-    """Make a plain function of a coroutine function, for an extension that calls it without ``await``::
+    """Make a plain function of a coroutine function.
 
-    @login_manager.user_loader
-    @waiting
-    async def load_user(user_id):
-        return await db.session.get(User, int(user_id))
+    For an extension that calls it without ``await``::
+
+        @login_manager.user_loader
+        @waiting
+        async def load_user(user_id):
+            return await db.session.get(User, int(user_id))
     """
 
     @wraps(function)
