@@ -1,9 +1,10 @@
 """One Flask application on one core, 500 clients: under Gunicorn, with threads and with gevent, and under the shim.
 
-    python bench/shim.py [--clients 500] [--seconds 8] [--rounds 3] [--pool 80] [--only NAME]...
+    python bench/shim.py [--clients 500] [--seconds 8] [--rounds 3] [--pool 160] [--only NAME]...
 
-Two views: 50 ms in the database (``SELECT pg_sleep(0.05)`` by Flask-SQLAlchemy), and one that does nothing. Requests
-per second, the latency that 99 of 100 requests do not exceed, and the CPU time of the server per request, user and
+Three views: 50 ms and 500 ms in the database (``SELECT pg_sleep(…)`` by Flask-SQLAlchemy), and one that does nothing.
+In threads the application has psycopg's own blocking driver, on the loop its asynchronous one. Requests per
+second, the latency that 99 of 100 requests do not exceed, and the CPU time of the server per request, user and
 system, which a busy machine disturbs least. The server's processes are pinned to one core; the clients and PostgreSQL,
 which it starts, have the others. Gunicorn comes from a virtual environment that the script makes below
 ``$XDG_CACHE_HOME/decant/bench`` or ``~/.cache/decant/bench``, with the Flask and the SQLAlchemy of this environment,
@@ -40,6 +41,7 @@ OTHERS = ("packaging>=24", "psycopg2-binary>=2.9.10,<3", "gevent>=25", "psycogre
 POST_FORK = "from psycogreen.gevent import patch_psycopg\n\n\ndef post_fork(server, worker):\n    patch_psycopg()\n"
 WARM_UP_S = 60.0
 NAMES = ("gunicorn, 40 threads", "gunicorn, gevent", "shim, threads", "shim, loop")
+VIEWS = ("/database/50", "/database/500", "/nothing")
 
 
 @dataclass
@@ -202,14 +204,15 @@ def measure(given: argparse.Namespace, folder: Path, database_url: str) -> None:
     best: dict[tuple[str, int, str], Figures] = {}
     for number in range(given.rounds):
         for name in given.only or NAMES:
-            for path, clients in (("/database", given.clients), ("/nothing", min(given.clients, 32))):
+            for path in VIEWS:
+                clients = min(given.clients, 32) if path == "/nothing" else given.clients
                 with serving(name, database_url, given.pool, folder, core) as (server, port):
                     figures = asyncio.run(load(server, port, path, clients, given.seconds))
                 print(f"  round {number + 1}: {name}, {path}: {figures}", file=sys.stderr, flush=True)
                 key = (path, clients, name)
                 best[key] = max(best.get(key, figures), figures, key=lambda each: len(each.took))
     for (path, clients, name), figures in sorted(best.items()):
-        print(f"{path:<10} {clients:>4} clients  {name:<22} {figures}")
+        print(f"{path:<14} {clients:>4} clients  {name:<22} {figures}")
 
 
 def main() -> None:
@@ -217,7 +220,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=500, help="connections at once (1 to 2,000)")
     parser.add_argument("--seconds", type=float, default=8.0, help="measured, for each server and view (1 to 600)")
     parser.add_argument("--rounds", type=int, default=3, help="of which the best counts, the least disturbed (1 to 20)")
-    parser.add_argument("--pool", type=int, default=80, help="database connections of each server (1 to 180)")
+    parser.add_argument("--pool", type=int, default=160, help="database connections of each server (1 to 180)")
     parser.add_argument("--only", action="append", choices=NAMES, help="this server (again for more)")
     given = parser.parse_args()
     for name, low, high in (("clients", 1, 2_000), ("seconds", 1, 600), ("rounds", 1, 20), ("pool", 1, 180)):

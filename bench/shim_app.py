@@ -1,4 +1,5 @@
-"""The application of ``bench/shim.py``: an ordinary Flask one. ``python bench/shim_app.py MODE PORT``: by the shim.
+"""The application of ``bench/shim.py``: an ordinary Flask one. ``python bench/shim_app.py MODE PORT``: by the shim, in
+threads as it stands, or on the loop with async drivers.
 
 Gunicorn imports it from a virtual environment of its own, which has no Decant.
 """
@@ -15,8 +16,8 @@ if __name__ == "__main__":  # run as a script, this file's folder comes first, a
     from decant.flask.async_db import use_async_drivers
     from decant.flask.registry import make_bridge_local
 
-    use_async_drivers()
     if MODE == "loop":
+        use_async_drivers()
         make_bridge_local()
 
 import flask
@@ -33,10 +34,10 @@ app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
 db = SQLAlchemy(app)
 
 
-@app.get("/database")
-def database() -> str:
-    """50 ms in the database."""
-    db.session.execute(text("SELECT pg_sleep(0.05)"))
+@app.get("/database/<int:ms>")
+def database(ms: int) -> str:
+    """So many milliseconds in the database."""
+    db.session.execute(text("SELECT pg_sleep(:s)"), {"s": ms / 1000})
     return "done"
 
 
