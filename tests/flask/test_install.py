@@ -269,6 +269,28 @@ def test_cached_values_are_those_of_flask_caching_both_ways(redis_url: str) -> N
     ]
 
 
+def test_what_needs_an_extra_is_missed_where_it_is_used() -> None:
+    """``flask_caching`` can be imported without Memcached's extra; a store that needs it says what to install."""
+    program = """
+        import sys
+        sys.modules["aiomcache"] = None
+        from decant.flask import install
+        install()
+        from flask import Flask
+        from flask_caching import Cache
+        from flask_caching.backends import MemcachedCache
+        Cache(Flask("works"), config={"CACHE_TYPE": "SimpleCache"})
+        for make in (MemcachedCache, lambda: Cache(Flask("lacks"), config={"CACHE_TYPE": "MemcachedCache"})):
+            try:
+                make()
+            except ImportError as error:
+                print(error)
+    """
+    said = run_program(program).splitlines()
+    assert len(said) == 2
+    assert all("pip install 'quart-decant[memcached]'" in line for line in said)
+
+
 def test_a_store_of_the_application_s_own_is_called_in_threads(tmp_path: Path) -> None:
     (tmp_path / "stores.py").write_text(
         "from flask_caching.backends.base import BaseCache\n"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from ... import cache
 from ...cache import backends, jinja2ext, serializers, signals, utils
 from ...cache.backends import BaseCache as _Stored
-from ...errors import ConfigError
+from ...errors import ConfigError, MissingExtra
 from ...faces import face
 from .table import Module, names
 
@@ -149,9 +149,12 @@ def _is(kind: Any, name: str, old: str) -> bool:
     return kind in (name, old) or (isinstance(kind, type) and issubclass(kind, getattr(backends, name)))
 
 
-def _pickling(name: str) -> type[Any]:
-    """A store that has Flask-Caching's format where an application makes it itself, too."""
-    store = getattr(backends, name)
+def _pickling(name: str) -> type[Any] | None:
+    """A store that has Flask-Caching's format where an application makes it itself, too; ``None`` without its extra."""
+    try:
+        store = getattr(backends, name)
+    except MissingExtra:
+        return None
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         store.__init__(self, *args, **kwargs)
@@ -161,8 +164,19 @@ def _pickling(name: str) -> type[Any]:
     return type(name, (store,), {"__module__": store.__module__, "__doc__": store.__doc__, "__init__": __init__})
 
 
-_TWINS: Final = {name: _pickling(name) for name in backends.__all__ if name not in ("BaseCache", "NullCache")}
-_STORES: dict[str, Any] = {name: face(twin) for name, twin in _TWINS.items()} | {"NullCache": face(backends.NullCache)}
+def _missing(name: str) -> type[BaseCache]:
+    """A store whose extra is not installed: most applications import it, or what names it, without using it."""
+
+    def __init__(self: BaseCache, *args: Any, **kwargs: Any) -> None:
+        getattr(backends, name)  # says what to install
+
+    return type(name, (BaseCache,), {"__doc__": "Without its extra it cannot be made.", "__init__": __init__})
+
+
+_NAMES: Final = [name for name in backends.__all__ if name not in ("BaseCache", "NullCache")]
+_TWINS: Final = {name: twin for name in _NAMES if (twin := _pickling(name)) is not None}
+_STORES: dict[str, Any] = {name: face(_TWINS[name]) if name in _TWINS else _missing(name) for name in _NAMES}
+_STORES["NullCache"] = face(backends.NullCache)
 
 
 class SASLMemcachedCache(BaseCache):
