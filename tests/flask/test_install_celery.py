@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
+from decant.bridge import bridged, in_thread
 from decant.errors import ConfigError, DatabaseUnavailable
+from decant.flask.modules.celery import app as celery_app
 from decant.flask.modules.celery.conf import CeleryConf
-from decant.flask.modules.celery.place import found
+from decant.flask.modules.celery.place import Place, found
 from tests.cli.toys import Running
 from tests.flask.programs import ROOT, run_program
 
@@ -359,3 +361,29 @@ def test_a_target_without_celery_is_one_line(shop: Path, start: Any, redis_url: 
     assert missing.ends() == 1
     assert "TARGET 'empty' has no Celery application named celery, celery_app, app" in missing.output
     assert "Traceback" not in missing.output
+
+
+async def test_a_thread_and_the_loop_may_settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither holds what the other needs while it asks where the jobs are; what one has settled stays."""
+    asked: list[Place] = []
+    both = asyncio.Event()
+
+    async def asking(conf: Any, config: Any) -> Place:
+        asked.append(Place(f"redis://127.0.0.1:1/{len(asked)}", None))
+        place = asked[-1]
+        if len(asked) == 2:
+            both.set()
+        await both.wait()
+        return place
+
+    monkeypatch.setattr(celery_app, "found", asking)
+    celery = celery_app.Celery("shop", set_as_current=False)
+
+    async def on_the_loop() -> Any:
+        return celery._app()
+
+    async with asyncio.timeout(20):
+        sites = await asyncio.gather(in_thread(celery._app), bridged(on_the_loop()))
+    assert len(asked) == 2
+    assert sites[0] is sites[1]
+    assert sites[0].config["TASKS_REDIS_URL"] in [place.redis_url for place in asked]

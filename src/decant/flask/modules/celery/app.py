@@ -172,13 +172,16 @@ class Celery(tasks_.Tasks):
         :param app: the Flask application, if it is known: its configuration counts.
         :raises ConfigError: see :func:`.place.found`; also ``DatabaseUnavailable``.
         """
+        if self._site is not None:
+            return
+        config = {} if app is None else dict(app.config)
+        place = wait(found(self._conf, config))  # not under the lock: who waits for that may hold the loop
         with self._settling:
             if self._site is None:
-                config = {} if app is None else dict(app.config)
-                self._open(wait(found(self._conf, config)), config)
+                self._open(place, config)
 
     def _open(self, place: Place, config: dict[str, Any]) -> None:
-        site = Site(__name__, static_folder=None)
+        site = Site(__name__, static_folder=None, root_path="/", instance_path="/")  # it has no files
         ours = ("TASKS_", "REDIS_")
         site.config.update({key: value for key, value in config.items() if key.startswith(ours)})
         site.config.update(
