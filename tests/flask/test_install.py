@@ -272,7 +272,8 @@ def test_cached_values_are_those_of_flask_caching_both_ways(redis_url: str) -> N
 def test_what_needs_an_extra_is_missed_where_it_is_used() -> None:
     """``flask_caching`` can be imported without Memcached's extra; a store that needs it says what to install."""
     program = """
-        import sys
+        import sys, warnings
+        warnings.simplefilter("ignore")  # pickle
         sys.modules["aiomcache"] = None
         from decant.flask import install
         install()
