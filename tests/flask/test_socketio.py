@@ -134,6 +134,43 @@ def client_library_http() -> Any:
     return aiohttp.ClientSession()
 
 
+async def test_a_handler_reads_the_handshakes_headers_as_a_view_does(app: flask.Flask, socketio: Any) -> None:
+    """Cookies that HTTP/2 brings one by one, text beyond ASCII, and no header that poses as another."""
+    seen: list[Any] = []
+
+    @socketio.on("connect")
+    def connected() -> None:
+        headers = flask.request.headers
+        seen.append((dict(flask.request.cookies), headers["X-Name"], headers.get("X-Forwarded-For")))
+
+    messages = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "40"}]
+    answered = asyncio.Event()
+
+    async def receive() -> Any:
+        if not messages:
+            await answered.wait()
+            return {"type": "websocket.disconnect", "code": 1000}
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        if str(message.get("text", "")).startswith("4"):
+            answered.set()
+
+    upgrade = [("connection", "Upgrade"), ("upgrade", "websocket")]
+    pairs = [*upgrade, ("cookie", "a=1"), ("cookie", "b=2"), ("x-name", "é"), ("x_forwarded_for", "203.0.113.9")]
+    scope = {
+        "type": "websocket",
+        "http_version": "2",
+        "scheme": "ws",
+        "path": "/socket.io/",
+        "query_string": b"EIO=4&transport=websocket",
+        "headers": [(name.encode(), value.encode()) for name, value in pairs],
+    }
+    async with asyncio.timeout(10):
+        await asgi(app)(scope, receive, send)
+    assert seen == [({"a": "1", "b": "2"}, "é".encode().decode("latin1"), None)]
+
+
 async def test_a_client_has_a_session_of_its_own(app: flask.Flask, socketio: Any, served: Any, connect: Any) -> None:
     """A copy of the user's from the handshake, which handlers may change and the cookie never sees."""
 

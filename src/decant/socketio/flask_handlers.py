@@ -113,13 +113,14 @@ def _save(app: flask.Flask) -> None:
 
 
 def _wsgi(environ: dict[str, Any]) -> dict[str, Any]:
-    """The handshake as Werkzeug reads one: python-engineio's has a path that is decoded, and no addresses."""
+    """The handshake as Werkzeug reads one: python-engineio has decoded the path and headers."""
     scope = environ["asgi.scope"]
     server, client = scope.get("server") or ("localhost", 80), scope.get("client") or ("", 0)
     secure = scope.get("scheme") in ("https", "wss")
     root = scope.get("root_path", "")
     return {
-        **{name: value for name, value in environ.items() if not name.startswith("asgi.")},
+        **{name: value for name, value in environ.items() if not name.startswith(("asgi.", "HTTP_"))},
+        **_headers(scope),
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": root.encode().decode("latin1"),
         "PATH_INFO": scope["path"].removeprefix(root).encode().decode("latin1"),
@@ -137,3 +138,14 @@ def _wsgi(environ: dict[str, Any]) -> dict[str, Any]:
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
+
+
+def _headers(scope: dict[str, Any]) -> dict[str, str]:
+    """As the shim gives them to views: no name with an underscore, as it could pose as another; cookies as one list."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = f"HTTP_{name.decode('latin1').upper().replace('-', '_')}", value.decode("latin1")
+        if b"_" not in name:
+            joint = "; " if key == "HTTP_COOKIE" else ","
+            found[key] = f"{found[key]}{joint}{text}" if key in found else text
+    return found
