@@ -208,10 +208,19 @@ def test_with_faces_nothing_changes(load: Load, database_url: str, monkeypatch: 
     assert _python("-c", f"{result}; print(celery.AsyncResult(sys.argv[1]).get(timeout=5))", started["id"]) == "5\n"
 
 
-@pytest.mark.parametrize(("kind", "driver"), [("flask", "postgresql+psycopg"), ("quart", "postgresql")])
-def test_a_test_before_and_after(kind: str, driver: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "driver", "faces"),
+    [
+        ("flask", "postgresql+psycopg", []),
+        ("flask", "postgresql+psycopg2", ["-p", "faces_in_tests"]),
+        ("quart", "postgresql", []),
+    ],
+)
+def test_a_test_before_and_after(
+    kind: str, driver: str, faces: list[str], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url.replace("postgresql", driver, 1))
-    options = ["-q", "-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:valkey", "-o", "asyncio_mode=auto"]
+    options = ["-q", "-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:valkey", "-o", "asyncio_mode=auto", *faces]
     assert "1 passed" in _python(
         "-m", "pytest", *options, "--rootdir", str(FOLDER), str(FOLDER / f"blog_{kind}_test.py")
     )
