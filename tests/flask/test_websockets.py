@@ -181,6 +181,44 @@ async def test_there_are_no_more_than_said(served: Any) -> None:
     assert caught.value.headers["Retry-After"] == "5"
 
 
+async def test_of_those_that_come_at_once_the_surplus_is_refused_too() -> None:
+    """It has found a free place before the others took it."""
+    app, _ = await asyncio.to_thread(sockets)
+    shim = asgi(app, sockets=1, grace_s=2)
+    leave = asyncio.Event()
+
+    async def ask() -> list[Any]:
+        told: list[Any] = []
+        messages = [{"type": "websocket.connect"}]
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop()
+            await leave.wait()
+            return {"type": "websocket.disconnect", "code": 1000}
+
+        async def send(message: Any) -> None:
+            told.append(message)
+            if message["type"] == "websocket.http.response.body":
+                leave.set()
+
+        scope = {
+            "type": "websocket",
+            "path": "/echo",
+            "headers": [(b"host", b"example.org")],
+            "subprotocols": [],
+            "extensions": {"websocket.http.response": {}},
+        }
+        await shim(scope, receive, send)
+        return told
+
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(ask(), ask())
+    kinds = {told[0]["type"]: told[0] for told in answers}
+    assert kinds.keys() == {"websocket.accept", "websocket.http.response.start"}
+    assert kinds["websocket.http.response.start"]["status"] == 503
+
+
 async def test_they_end_with_the_server() -> None:
     app, notes = await asyncio.to_thread(sockets)
     shim = asgi(app, grace_s=2)

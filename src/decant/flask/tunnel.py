@@ -83,9 +83,16 @@ class Tunnel:
         """
         unix = hasattr(socket, "AF_UNIX") and self._ours.family == socket.AF_UNIX
         connect: Any = asyncio.open_unix_connection if unix else asyncio.open_connection
-        self._reader, self._writer = await connect(sock=self._ours)
+        try:
+            self._reader, self._writer = await connect(sock=self._ours)
+        except BaseException:
+            call.close()
+            self._ours.close()
+            self._theirs.close()
+            raise
         loop = asyncio.get_running_loop()
         work = loop.create_task(call)
+        work.add_done_callback(lambda _: self._theirs.close())  # also where no thread has begun, which would close it
         outward, inward = loop.create_task(self._outward()), loop.create_task(self._inward())
         stopping = loop.create_task(self._stopping.wait())
         try:

@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import Any, Final
 
 from ..bridge import Threads
+from ..errors import Overloaded
 from .environ import environ_of
 from .tunnel import Refused, Tunnel
 
@@ -25,6 +26,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 logger = logging.getLogger("decant.flask")
 _PAGE: Final = 64 * 1024
+_FAILED: Final = Refused(500, [("Content-Type", "text/plain")], b"failed\n")
 _FULL: Final = Refused(503, [("Content-Type", "text/plain"), ("Retry-After", "5")], b"too many WebSockets are open\n")
 
 
@@ -69,12 +71,18 @@ class Sockets:
         if connections is not None:
             connections.add(tunnel)
         try:
-            refused = await tunnel.run(self.threads.run(_call, self.app, environ, answer), answer.given)
+            refused = await tunnel.run(self._run(environ, answer), answer.given)
         finally:
             if connections is not None:
                 connections.discard(tunnel)
         if refused is not None:
             await _refuse(scope, send, refused)
+
+    async def _run(self, environ: dict[str, Any], answer: _Answer) -> None:
+        try:
+            await self.threads.run(_call, self.app, environ, answer)
+        except Overloaded:  # by those that came at the same moment
+            answer.refuse(_FULL)
 
 
 class _Answer:
@@ -97,9 +105,9 @@ class _Answer:
         kept = [pair for pair in self._headers if pair[0].lower() != "content-length"]
         return Refused(self._status, kept, bytes(self._body))
 
-    def failed(self) -> None:
-        """The application raised."""
-        self._status, self._headers, self._body = 500, [("Content-Type", "text/plain")], bytearray(b"failed\n")
+    def refuse(self, refused: Refused) -> None:
+        """Answer this instead."""
+        self._status, self._headers, self._body = refused.status, refused.headers, bytearray(refused.body)
 
 
 def _call(app: Any, environ: dict[str, Any], answer: _Answer) -> None:
@@ -117,7 +125,7 @@ def _call(app: Any, environ: dict[str, Any], answer: _Answer) -> None:
         pass
     except Exception:
         logger.exception("The WebSocket %s failed", environ["PATH_INFO"])
-        answer.failed()
+        answer.refuse(_FAILED)
     except SystemExit as error:
         logger.error("The WebSocket %s ended by %r", environ["PATH_INFO"], error)
     finally:
