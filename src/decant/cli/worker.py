@@ -96,8 +96,8 @@ def _settings(found: Any, name: str) -> type:
         tasks = twin_of(getattr(found, "extensions", {}).get("tasks"))
         if tasks is None:
             raise CommandError(
-                f"{name} has no tasks to run: it is neither arq settings, a Celery application (with --faces) nor an"
-                f" application with Tasks().init_app(app), but {found!r}"
+                f"{name} has no tasks to run: it is neither arq settings nor an application with"
+                f" Tasks().init_app(app), nor (with --faces) one with Celery, but {found!r}"
             )
     return worker_settings(tasks, app)
 
