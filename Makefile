@@ -44,6 +44,8 @@ STEP1 := examples/shortener/step1/.venv
 INSTALL_IN = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip install --quiet --disable-pip-version-check)
 
 contract: $(VENV)/.dev $(TEAM)/.made $(STEP1)/.made
+	@echo "the example's own tests"
+	@cd examples/shortener && .venv/bin/python -m pytest -q -p no:cacheprovider
 	@$(BIN)/python -m tests.contract $(ARGS)
 
 $(TEAM)/.made: examples/shortener/requirements.txt pyproject.toml | $(BIN)/python
