@@ -19,6 +19,10 @@ from flask_socketio import SocketIO, emit
 from decant.flask import asgi
 from tests.serving import Peer, serve
 
+# python-socketio's polling client does not read the answers to what it sends: one whose body comes after its head
+# leaves a connection that is collected, not closed.
+pytestmark = pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning")
+
 
 class Ended(flask.Response):
     """Flask-Sock's response, where Werkzeug serves."""
@@ -68,9 +72,9 @@ def sockets() -> tuple[flask.Flask, list[Any]]:  # noqa: C901 - routes
         ws.send("before")
         raise ValueError("in a handler")
 
-    @route("/ping", ping_interval=0.05)
+    @route("/ping", ping_interval=0.3)
     def ping(ws: Any) -> None:
-        ws.send(f"{ws.receive(timeout=0.5)}")
+        ws.send(f"{ws.receive(timeout=0.8)}")
 
     @app.get("/plain")
     def plain() -> str:
@@ -149,7 +153,7 @@ async def test_a_handler_that_fails_is_logged_and_its_client_told(served: Any, c
 
 async def test_an_extension_may_ping(served: Any) -> None:
     async with connect(f"{served[0]}/ping") as client:
-        assert await client.receive_str(timeout=5) == "None"  # for half a second each ping was answered
+        assert await client.receive_str(timeout=5) == "None"  # two pings were answered meanwhile, or it had been closed
 
 
 @pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/private", 401), ("/plain", 400)])
