@@ -18,7 +18,9 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool, StaticPool
 
+from decant import Quart
 from decant.bridge import bridged, in_thread
+from decant.database import SQLAlchemy as SQLAlchemyTwin
 from decant.database.pool import BridgedQueuePool
 from decant.errors import ConfigError, MissingExtra
 from decant.flask import asgi
@@ -59,6 +61,15 @@ def test_engines_are_on_async_drivers_with_the_bridges_pool(mapped: Any, url: st
     assert engine.dialect.is_async
     assert isinstance(engine.pool, BridgedQueuePool)
     assert engine.url.render_as_string(hide_password=False) == url, "what reads the URL finds its own"
+
+
+@pytest.mark.parametrize(("kind", "driver"), [("flask", "psycopg"), ("quart", "asyncpg")])
+def test_the_twin_uses_them_for_flask_applications(mapped: Any, kind: str, driver: str) -> None:
+    """What is ported or new has asyncpg, which is stricter about types."""
+    app: Any = flask.Flask("legacy") if kind == "flask" else Quart("new")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "postgres://u:p@localhost/x"
+    db = SQLAlchemyTwin(app)
+    assert db.options_of(app)[None]["url"].drivername == f"postgresql+{driver}"
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,13 @@ def engine_options(
     defaults: Mapping[str, Any],
     instance_path: Path,
     drivernames: dict[str | None, str] | None = None,
+    *,
+    unmodified: bool = False,
 ) -> dict[str | None, Options]:
     """What ``create_async_engine`` gets for each bind key, from Flask-SQLAlchemy's configuration keys.
 
     :param drivernames: gets those of the URLs as they are configured, ``postgresql`` say.
+    :param unmodified: whether the application was written for blocking drivers, as :func:`.urls.async_url` has it.
     :raises RuntimeError: if there is neither a URL nor a bind.
     :raises ConfigError: if a value is wrong.
     """
@@ -63,7 +66,7 @@ def engine_options(
         options.setdefault("echo", echo)
         options.setdefault("echo_pool", echo)
         written = options["url"]
-        options["url"] = async_url(written, name, instance_path)
+        options["url"] = async_url(written, name, instance_path, unmodified=unmodified)
         if drivernames is not None:
             drivernames[key] = plain_drivername(written)
         options["connect_args"] = dict(options.get("connect_args", {}))

@@ -118,7 +118,9 @@ class SQLAlchemy:
                 "A 'SQLAlchemy' instance has already been registered on this app. Import and use that instance instead."
             )
         drivernames: dict[str | None, str] = {}
-        options = engine_options(app.config, self._engine_options, Path(app.instance_path), drivernames)
+        options = engine_options(
+            app.config, self._engine_options, Path(app.instance_path), drivernames, unmodified=not is_quart
+        )
         for key in options:
             self.make_metadata(key)
         records = bool(app.config.get("SQLALCHEMY_RECORD_QUERIES", False))

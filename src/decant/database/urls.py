@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -25,13 +26,15 @@ _SYNC: Final = {
 _EXTRAS: Final = {"asyncpg": "database", "aiosqlite": "sqlite"}
 
 
-def async_url(value: str | URL, key: str, instance_path: Path | None = None) -> URL:
+def async_url(value: str | URL, key: str, instance_path: Path | None = None, *, unmodified: bool = False) -> URL:
     """The URL with an async driver: ``postgresql://`` becomes ``postgresql+asyncpg://``, and so on.
 
     A driver that the URL names is kept. A relative SQLite path is relative to ``instance_path``, which is made. libpq's
     parameters (``sslmode``, ``application_name``, ``connect_timeout``, ``options``) become asyncpg's.
 
     :param key: the configuration key, for messages.
+    :param unmodified: whether it is of an application written for blocking drivers: then the async driver is the one
+        that all such URLs are mapped to (``decant serve --faces``), where they are.
     :raises ConfigError: if it is no database URL, or names a driver that blocks or that SQLAlchemy does not know.
     :raises MissingExtra: if the driver is not installed.
     """
@@ -48,6 +51,8 @@ def async_url(value: str | URL, key: str, instance_path: Path | None = None) -> 
     if driver in _SYNC.get("mysql" if dialect == "mariadb" else dialect, ()):
         good = f"{dialect}+{_DRIVERS[dialect]}"
         raise ConfigError(key, str(url), f"{driver} blocks the event loop; write {dialect}:// or {good}://")
+    if not driver and unmodified:
+        driver = _mapped_plain(url.set(drivername=dialect))
     driver = driver or _DRIVERS.get(dialect, "")
     if driver:
         require_driver(driver)
@@ -67,6 +72,15 @@ def _mapped(url: URL) -> str:
         return str(url.get_dialect().driver)
     except NoSuchModuleError:
         return url.get_driver_name()
+
+
+def _mapped_plain(url: URL) -> str:
+    """The async driver that a URL without one is mapped to, if it is installed."""
+    try:
+        dialect = url.get_dialect()
+    except NoSuchModuleError:
+        return ""
+    return str(dialect.driver) if dialect.is_async and importlib.util.find_spec(dialect.driver) else ""
 
 
 def plain_drivername(value: str | URL) -> str:

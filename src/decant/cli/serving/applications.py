@@ -52,14 +52,13 @@ def before_import(options: Options) -> dict[str, Any]:
     if options.async_db or (options.faces and find_spec("sqlalchemy") is not None):
         from ...flask.async_db import use_async_drivers
 
-        done["databases"] = _mapped(use_async_drivers(), options.faces)
+        done["databases"] = _mapped(use_async_drivers())
     return done
 
 
-def _mapped(drivers: dict[str, str], faces: bool) -> str:
+def _mapped(drivers: dict[str, str]) -> str:
     plain = {database: driver for database, driver in drivers.items() if "+" not in database}
-    text = ", ".join(f"{database}:// by {database}+{driver}" for database, driver in plain.items())
-    return f"{text}; in flask_sqlalchemy, postgresql:// by postgresql+asyncpg" if faces else text
+    return ", ".join(f"{database}:// by {database}+{driver}" for database, driver in plain.items())
 
 
 def made_servable(found: Any, options: Options, title: str) -> Application:
