@@ -41,7 +41,8 @@ class Transaction:
         if ledger is None:
             raise ConfigError(f"transaction of {task}", True, "it needs durable jobs")
         self._ledger: Ledger = ledger
-        self._session: Any = self._db.session()
+        # The AsyncSession itself: db.session() is its synchronous one in a Flask application.
+        self._session: Any = self._db.session.registry()
         if not is_on(self._session, ledger.pool.url):
             raise ConfigError(f"transaction of {task}", True, "TASKS_DATABASE_URL must be SQLALCHEMY_DATABASE_URI")
 
@@ -63,7 +64,7 @@ class Transaction:
 
         :raises InvalidTaskError: if the session is not the one that the function began with.
         """
-        if self._db.session() is not self._session:
+        if self._db.session.registry() is not self._session:
             raise InvalidTaskError(_OTHER_SESSION.format(task=self._task))
         finished = await self._ledger.finish_in(self._session, outcome)
         if finished:
