@@ -17,7 +17,7 @@ from .running import NotStarted, Running  # noqa: E402
 from .selection import chosen  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not of the session: its workers would take the jobs and clicks of other tests
 def running(request: pytest.FixtureRequest, servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The implementation, with a database of its own and an empty Redis; or why it did not start."""
     implementation = request.param

@@ -16,7 +16,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     cases = [each for each in all_cases() if selection.takes(f"{each.module}: {each.name}", quick=each.quick)]
     metafunc.parametrize("case", cases, ids=[f"{each.module}: {each.name}" for each in cases])
     names = [each.name for each in selection.implementations]
-    metafunc.parametrize("running", selection.implementations, ids=names, indirect=True, scope="session")
+    metafunc.parametrize("running", selection.implementations, ids=names, indirect=True, scope="module")
 
 
 async def test_what_the_contract_says(running: Any, case: Case) -> None:

@@ -18,6 +18,11 @@ from decant.faces import face
 from decant.flask import mount, request_id
 from tests.serving import serve
 
+pytestmark = [
+    pytest.mark.usefixtures("polling"),
+    pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning"),
+]
+
 SOCKETIO = {"unmodified": flask_socketio.SocketIO, "face": face(twins.SocketIO)}
 
 

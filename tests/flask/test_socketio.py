@@ -23,6 +23,11 @@ from decant.socketio import SyncNamespace
 from tests.serving import serve
 from tests.socketio.conftest import Client
 
+pytestmark = [
+    pytest.mark.usefixtures("polling"),
+    pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning"),
+]
+
 emit, send, join_room, call, disconnect = map(
     shown, (twins.emit, twins.send, twins.join_room, twins.call, twins.disconnect)
 )

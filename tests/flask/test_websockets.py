@@ -19,9 +19,10 @@ from flask_socketio import SocketIO, emit
 from decant.flask import asgi
 from tests.serving import Peer, serve
 
-# python-socketio's polling client does not read the answers to what it sends: one whose body comes after its head
-# leaves a connection that is collected, not closed.
-pytestmark = pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning")
+pytestmark = [
+    pytest.mark.usefixtures("polling"),
+    pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning"),
+]
 
 
 class Ended(flask.Response):
