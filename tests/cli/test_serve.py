@@ -299,14 +299,14 @@ def test_streams_and_sockets_that_never_end_are_ended_by_the_deadline(
     running.signal(signal.SIGTERM)
     assert b"0\r\n\r\n" not in rest_of(stream)  # it is cut, so that nobody takes it for whole
     ws.receive_data(sock.recv(4096) or None)
-    [closed] = [event for event in ws.events() if isinstance(event, CloseConnection)]
+    closed = [event.code for event in ws.events() if isinstance(event, CloseConnection)]
     sock.close()
     assert running.ends() == 0
-    assert 4 < time.monotonic() - began < 8
-    if server != "uvicorn":  # which closes WebSockets itself, at once
-        assert closed.code == 1012, running.output
+    assert 4 < time.monotonic() - began < 9
     assert gone(process)
-    assert "and was killed" not in running.output
+    if server != "granian":  # whose threads may not hear of the end, and are killed at the deadline
+        assert closed == [1012] or (server == "uvicorn" and closed), running.output  # it closes them itself, at once
+        assert "and was killed" not in running.output
 
 
 def test_a_view_that_never_ends_is_killed_at_the_deadline(folder: Project, start: Start) -> None:
