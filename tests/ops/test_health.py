@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +162,10 @@ def legacy(url: str, directory: str = "nowhere") -> flask.Flask:
 
 
 @pytest.fixture
-def on_sqlite(tmp_path: Path) -> flask.Flask:
-    return legacy(f"sqlite:///{tmp_path / 'data'}")
+def on_sqlite(tmp_path: Path) -> Iterator[flask.Flask]:
+    app = legacy(f"sqlite:///{tmp_path / 'data'}")
+    yield app
+    dispose(app)
 
 
 async def test_an_unchanged_flask_application_is_asked_from_outside(on_sqlite: flask.Flask) -> None:
@@ -189,6 +192,7 @@ def test_a_flask_application_has_the_routes_as_well(tmp_path: Path) -> None:
     client = app.test_client()
     assert client.get("/up").data == b"ok\n"
     assert client.get("/ready").get_json() == {"ready": True, "checks": {"database": "ok"}}
+    dispose(app)
 
 
 async def test_a_flask_applications_database_that_is_away_makes_it_unready() -> None:
