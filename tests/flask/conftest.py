@@ -6,7 +6,10 @@ import gc
 import warnings
 from collections.abc import Iterator
 
+import flask
 import pytest
+
+from tests.flask.asgi_calls import Views
 
 
 @pytest.fixture
@@ -18,3 +21,17 @@ def polling() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+@pytest.fixture(params=["threads", "loop"])
+def views(request: pytest.FixtureRequest) -> Views:
+    """Where views run: a test that asks is run for both."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def app() -> flask.Flask:
+    """An application with nothing in it."""
+    app = flask.Flask(__name__)
+    app.secret_key = "known"
+    return app

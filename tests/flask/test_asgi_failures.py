@@ -1,0 +1,216 @@
+"""What goes wrong: in the application, at the client, in the server, and for want of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from typing import Any
+
+import flask
+import pytest
+from flask import Response
+
+from decant.bridge import wait
+from decant.flask import asgi
+from tests.flask.asgi_calls import Call, Views, connected, until
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("this"), SystemExit(3), KeyboardInterrupt(), StopIteration(), MemoryError()]
+)
+async def test_whatever_the_application_raises_is_a_500_and_a_line(
+    app: flask.Flask, views: Views, error: BaseException, caplog: Any
+) -> None:
+    def broken(environ: Any, start_response: Any) -> Any:
+        raise error
+
+    app.wsgi_app = broken  # type: ignore[method-assign]
+    status, data = await Call(asgi(app, views=views)).body().answer()
+    assert status == 500
+    assert b"Internal Server Error" in data
+    assert [record.getMessage() for record in caplog.records if record.name == "decant.flask"] == ["GET / failed"]
+
+
+async def test_an_error_after_the_head_breaks_the_connection(app: flask.Flask, views: Views, caplog: Any) -> None:
+    @app.get("/")
+    def breaking() -> Response:
+        def pieces() -> Any:
+            yield "some"
+            raise ValueError("in the middle")
+
+        return Response(pieces())
+
+    async with connected(asgi(app, views=views)) as peer:
+        await peer.get("/")
+        assert await peer.status() == 200
+        assert (await peer.rest()).endswith(b"4\r\nsome\r\n")
+    assert "GET / failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        ("", []),
+        ("99 Low", []),
+        ("100 Continue", []),
+        ("200 OK\r\nX: 1", []),
+        ("200 OK", [("X-A", "1\r\nX-B: 2")]),
+        ("200 OK", [("X A", "1")]),
+        ("200 OK", [("X-A", 1)]),
+        ("200 OK", [("Content-Length", "many")]),
+        ("200 OK", [("Content-Length", "-1")]),
+    ],
+)
+async def test_a_head_that_http_does_not_allow_is_a_500(app: flask.Flask, status: str, headers: Any) -> None:
+    def odd(environ: Any, start_response: Any) -> Any:
+        start_response(status, headers)
+        return [b"never"]
+
+    app.wsgi_app = odd  # type: ignore[method-assign]
+    assert (await Call(asgi(app)).body().answer())[0] == 500
+
+
+async def test_an_application_that_gives_no_status_is_a_500(app: flask.Flask) -> None:
+    app.wsgi_app = lambda environ, start_response: [b"x"]  # type: ignore[method-assign]
+    assert (await Call(asgi(app)).body().answer())[0] == 500
+
+
+async def test_start_response_twice_is_a_500(app: flask.Flask) -> None:
+    def twice(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        start_response("200 OK", [])
+        return []
+
+    app.wsgi_app = twice  # type: ignore[method-assign]
+    assert (await Call(asgi(app)).body().answer())[0] == 500
+
+
+async def test_exc_info_replaces_a_head_that_is_not_sent_and_is_raised_after_it(app: flask.Flask) -> None:
+    def late(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("X-First", "1")])
+        try:
+            raise ValueError("found late")
+        except ValueError:
+            start_response("503 Sorry", [("X-Second", "1")], sys.exc_info())
+        yield b"some"
+        try:
+            raise ValueError("too late")
+        except ValueError:
+            start_response("500 Sorry", [], sys.exc_info())
+        yield b"never"
+
+    app.wsgi_app = late  # type: ignore[method-assign]
+    call = Call(asgi(app)).body()
+    assert await call.answer() == (503, b"some")
+    assert (call.header("x-first"), call.header("x-second")) == (None, "1")
+    assert call.sent[-1]["more_body"] is True  # unended, which breaks the connection
+
+
+async def test_too_little_for_content_length_breaks_the_connection(app: flask.Flask, caplog: Any) -> None:
+    @app.get("/")
+    def short() -> Response:
+        return Response(iter(["four"]), headers={"Content-Length": "10"})
+
+    async with connected(asgi(app)) as peer:
+        await peer.get("/")
+        assert await peer.status() == 200
+        assert (await peer.rest()).endswith(b"four")
+    assert "4 bytes of the 10" in caplog.text
+
+
+async def test_a_full_pool_answers_503_at_once(app: flask.Flask) -> None:
+    free = threading.Event()
+
+    @app.get("/")
+    def slow() -> str:
+        free.wait(10)
+        return "done"
+
+    shim = asgi(app, threads=2, max_queued=1)
+    calls = [Call(shim).body() for _ in range(3)]
+    await until(lambda: shim.threads.full)
+    refused = Call(shim).body()
+    status, data = await asyncio.wait_for(refused.answer(), 1)
+    assert (status, refused.header("retry-after")) == (503, "1")
+    assert b"already wait" in data
+    free.set()
+    assert [await call.answer() for call in calls] == [(200, b"done")] * 3
+
+
+async def test_a_queued_request_whose_client_leaves_is_never_begun(app: flask.Flask) -> None:
+    free, begun = threading.Event(), list[str]()
+
+    @app.get("/<name>")
+    def slow(name: str) -> str:
+        begun.append(name)
+        free.wait(10)
+        return name
+
+    shim = asgi(app, threads=1)
+    first, second = Call(shim, "/first").body(), Call(shim, "/second").body()
+    await until(lambda: shim.threads.queued)
+    second.leave()
+    await asyncio.wait_for(second.task, 10)
+    free.set()
+    assert await first.answer() == (200, b"first")
+    assert begun == ["first"]
+
+
+async def test_a_blocking_view_whose_client_leaves_is_left_to_its_end(app: flask.Flask) -> None:
+    ends: list[str] = []
+
+    @app.get("/")
+    def blocking() -> str:
+        time.sleep(0.2)
+        ends.append("view")
+        return "nobody takes it"
+
+    call = Call(asgi(app)).body()
+    await asyncio.sleep(0.05)
+    call.leave()
+    await asyncio.wait_for(call.task, 10)
+    assert ends == ["view"]
+    assert call.sent == []
+
+
+async def test_a_server_that_cancels_the_call_ends_the_view_and_is_told(app: flask.Flask, views: Views) -> None:
+    ends: list[Any] = []
+
+    @app.teardown_request
+    def teardown(error: BaseException | None) -> None:
+        wait(asyncio.sleep(0.01))  # clean-up may wait
+        ends.append(type(error))
+
+    @app.get("/")
+    def waiting() -> str:
+        wait(asyncio.sleep(10))
+        return "never"
+
+    call = Call(asgi(app, views=views)).body()
+    await asyncio.sleep(0.1)
+    call.task.cancel()
+    await asyncio.sleep(0.005)
+    call.task.cancel()  # again
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(call.task, 10)
+    assert ends == [asyncio.CancelledError]
+
+
+async def test_a_message_that_the_server_refuses_is_logged(app: flask.Flask, views: Views, caplog: Any) -> None:
+    class Refusing(Call):
+        async def send(self, message: Any) -> None:
+            raise ValueError("not this one")
+
+    app.add_url_rule("/", view_func=lambda: "x")
+    await asyncio.wait_for(Refusing(asgi(app, views=views)).body().task, 10)
+    assert "The server refused http.response.start" in caplog.text
+
+
+async def test_header_names_keep_their_case_but_in_http_2(app: flask.Flask) -> None:
+    app.add_url_rule("/", view_func=lambda: ("x", {"X-Mixed-case": "1"}))
+    for version, expected in (("1.1", b"X-Mixed-case"), ("2", b"x-mixed-case")):
+        call = Call(asgi(app), http_version=version).body()
+        await call.answer()
+        assert expected in dict(call.sent[0]["headers"])

@@ -1,0 +1,123 @@
+"""From the server's start to its stop, and what makes no sense at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import time
+from contextlib import AsyncExitStack
+from typing import Any
+
+import flask
+import pytest
+from flask import Response
+
+from decant.bridge import wait
+from decant.errors import ConfigError
+from decant.flask import Asgi, asgi
+from tests.flask.asgi_calls import Call, Views, connected
+from tests.serving import Peer, serve
+
+
+async def test_a_request_that_runs_when_the_server_stops_may_end(app: flask.Flask, views: Views) -> None:
+    @app.get("/")
+    def slow() -> str:
+        wait(asyncio.sleep(0.5))
+        return "done"
+
+    async with AsyncExitStack() as stack:
+        async with serve(asgi(app, views=views, grace_s=5)) as url:
+            peer = await stack.enter_async_context(Peer.connect(("127.0.0.1", int(url.rpartition(":")[2]))))
+            await peer.get("/", "Connection: close")
+            await asyncio.sleep(0.1)
+        assert (await peer.rest()).endswith(b"done")
+
+
+async def test_an_endless_stream_ends_with_the_server(app: flask.Flask, views: Views) -> None:
+    ends: list[str] = []
+
+    @app.get("/")
+    def endless() -> Response:
+        def pieces() -> Any:
+            try:
+                while True:
+                    yield "x"
+                    wait(asyncio.sleep(0.01))
+            finally:
+                ends.append("closed")
+
+        return Response(pieces())
+
+    began = time.monotonic()
+    async with connected(asgi(app, views=views, grace_s=0.5)) as peer:
+        await peer.get("/")
+        assert await peer.status() == 200
+    assert ends == ["closed"]
+    assert time.monotonic() - began < 5
+
+
+async def lifespan(shim: Asgi) -> list[str]:
+    received: asyncio.Queue[Any] = asyncio.Queue()
+    sent: list[Any] = []
+    received.put_nowait({"type": "lifespan.startup"})
+    received.put_nowait({"type": "lifespan.shutdown"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await asyncio.wait_for(shim({"type": "lifespan"}, received.get, send), 10)
+    return [message["type"] for message in sent]
+
+
+async def test_it_starts_and_stops_more_than_once(app: flask.Flask, views: Views) -> None:
+    shim = asgi(app, views=views)
+    app.add_url_rule("/", view_func=lambda: "x")
+    for _ in range(2):
+        assert await lifespan(shim) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+        assert await Call(shim).body().answer() == (200, b"x")
+
+
+async def test_a_wrong_setting_stops_the_start(app: flask.Flask, caplog: Any) -> None:
+    app.config["DECANT_BLOCKING_VIEWS"] = ["nowhere"]
+    assert await lifespan(asgi(app, views="loop")) == ["lifespan.startup.failed"]
+    assert "DECANT_BLOCKING_VIEWS" in caplog.text
+
+
+@pytest.mark.parametrize("option", [{"threads": 0}, {"idle_s": -1}, {"views": "async"}, {"sockets": 0}])
+def test_an_option_that_makes_no_sense_is_named(app: flask.Flask, option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(option))):
+        asgi(app, **option)
+
+
+def test_only_a_flask_application_is_taken() -> None:
+    with pytest.raises(TypeError, match=r"flask\.Flask"):
+        asgi(lambda environ, start_response: [])  # type: ignore[arg-type]
+
+
+def test_importing_it_is_light() -> None:
+    code = (
+        "import sys, decant.flask; assert 'flask' not in sys.modules, 'flask'\n"
+        "from decant.flask import asgi; assert callable(asgi)\n"
+        "heavy = {'sqlalchemy', 'redis', 'socketio', 'arq'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+async def test_nothing_is_logged_for_clients_that_leave(app: flask.Flask, views: Views, caplog: Any) -> None:
+    caplog.set_level(logging.DEBUG, "decant")
+
+    @app.get("/")
+    def waiting() -> str:
+        wait(asyncio.sleep(10))
+        return "never"
+
+    shim = asgi(app, views=views)
+    for _ in range(5):
+        call = Call(shim).body()
+        await asyncio.sleep(0.01)
+        call.leave()
+        await asyncio.wait_for(call.task, 10)
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("decant")] == []
