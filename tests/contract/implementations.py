@@ -103,7 +103,7 @@ IMPLEMENTATIONS: tuple[Implementation, ...] = (
     ),
     Flask(
         "mounted",
-        "examples/shortener/step1: 17 of 48 routes are Quart's, the busiest ones, all others Flask's; Celery worker",
+        "examples/shortener/step1: 28 of 46 routes are Quart's, the busiest ones, all others Flask's; Celery worker",
         "{step1}/decant serve --bind 127.0.0.1:{port} step1.asgi:app",
         _CELERY,
         environments=(_TEAMS, _STEP1),

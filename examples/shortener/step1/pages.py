@@ -1,12 +1,15 @@
-"""The redirect, and what supervisors and crawlers ask for."""
+"""Everybody's: the redirect, the front page, and what supervisors and crawlers ask for."""
 
-from quart import Blueprint, Response, abort, current_app, redirect, request
+from flask_login import current_user
 from shortener.services import announce_click
 from sqlalchemy import text
 
-from .extensions import db
+from decant.quart import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
 
-pages = Blueprint("pages", __name__)
+from .extensions import db
+from .services import totals
+
+main = Blueprint("main", __name__)
 
 # In Flask these are up to four statements, with the click's day looked up first.
 VISIT = text("""
@@ -25,7 +28,7 @@ VISIT = text("""
 LOOK = text("SELECT id, target, expires_at IS NULL OR expires_at > now() AS open FROM links WHERE slug = :slug")
 
 
-@pages.get("/<slug:slug>")
+@main.get("/<slug:slug>")
 async def follow(slug):
     """The redirect. A HEAD is no visit."""
     found = None
@@ -47,12 +50,19 @@ async def follow(slug):
     return response
 
 
-@pages.get("/healthz")
+@main.get("/")
+async def front():
+    if current_user.is_authenticated:
+        return redirect(url_for("links.index"), 303)
+    return await render_template("front.html", totals=await totals())
+
+
+@main.get("/healthz")
 async def healthz():
     return Response("ok\n", mimetype="text/plain")
 
 
-@pages.get("/robots.txt")
+@main.get("/robots.txt")
 async def robots():
     lines = "User-agent: *\nDisallow: /account\nDisallow: /imports\nDisallow: /links\n"
     return Response(lines, mimetype="text/plain", headers={"Cache-Control": "public, max-age=86400"})

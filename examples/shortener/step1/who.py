@@ -1,20 +1,52 @@
-"""Who asks: by a bearer token, or by the session that Flask-Login keeps."""
+"""Who asks: by a bearer token, or by the session that Flask-Login keeps for both halves."""
 
-from datetime import UTC, datetime, timedelta
-from hmac import compare_digest
+from datetime import timedelta
+from functools import wraps
 
-from itsdangerous import BadData, URLSafeTimedSerializer
-from quart import abort, current_app, g, request, session
-from shortener.models import ApiToken, User
+from flask_login import current_user
+from flask_wtf.csrf import validate_csrf
+from shortener.api import refuse
+from shortener.auth import send_to_login
+from shortener.models import ApiToken, User, utcnow
+from shortener.services import configured
 from sqlalchemy import select
-from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Unauthorized
+from wtforms import ValidationError
 
-from .extensions import db, limiter
+from decant.flask import waiting
+from decant.quart import abort, g, request
+
+from .extensions import csrf, db, limiter, login_manager
 
 
-def configured(key):
-    return lambda: current_app.config[key]
+@login_manager.user_loader
+@waiting  # Flask-Login calls it without await
+async def load_user(identity):
+    number, _, epoch = identity.partition(".")
+    if not (number.isdecimal() and epoch.isdecimal() and len(number) < 10):
+        return None
+    user = await db.session.get(User, int(number))
+    return user if user is not None and user.session_epoch == int(epoch) else None
+
+
+def login_required(view):
+    """Flask-Login's, as a decorator that awaits."""
+
+    @wraps(view)
+    async def wrapper(**arguments):
+        if not current_user.is_authenticated:
+            return send_to_login()
+        return await view(**arguments)
+
+    return wrapper
+
+
+async def check_form():
+    """Every form that pages send has the session's token. Before the limits, so that what has none does not count."""
+    if request.endpoint and request.blueprint != "api":
+        csrf.protect()
+
+
+# -- the API ---------------------------------------------------------------------------------------------------------
 
 
 @limiter.shared_limit(
@@ -37,6 +69,7 @@ async def count_refusal():
 
 
 async def authenticate():
+    """A request that brings an Authorization is judged by it alone, never by its cookies."""
     if request.method == "OPTIONS":
         return
     given = request.headers.get("Authorization")
@@ -47,27 +80,17 @@ async def authenticate():
             await count_refusal()
             refuse("This token is not valid: it may have been revoked.", error="invalid_token")
         g.api_caller = f"token:{ApiToken.digest_of(secret.strip())[:32]}"
-    else:
-        g.api_user = await user_of_session()
-        if g.api_user is None:
-            refuse("Send an API token, as in: Authorization: Bearer dct_…")
-        g.api_caller = f"user:{g.api_user.id}"
+        await count_request()
+        return
+    if not current_user.is_authenticated:
+        refuse("Send an API token, as in: Authorization: Bearer dct_…")
+    g.api_user, g.api_caller = current_user._get_current_object(), f"user:{current_user.id}"
     await count_request()
-    if given is None and request.method not in ("GET", "HEAD") and not is_csrf_token(sent_token()):
-        abort(403, "With a session, a request that changes something needs the session's token in X-CSRF-Token.")
-
-
-def sent_token():
-    return request.headers.get("X-CSRF-Token") or request.headers.get("X-CSRFToken") or ""
-
-
-def is_csrf_token(token):
-    """Whether Flask-WTF has made it for this session."""
-    try:
-        given = URLSafeTimedSerializer(current_app.secret_key, salt="wtf-csrf-token").loads(token)
-    except BadData:
-        return False
-    return compare_digest(str(given), str(session.get("csrf_token")))
+    if request.method not in ("GET", "HEAD"):
+        try:
+            validate_csrf(request.headers.get("X-CSRF-Token") or request.headers.get("X-CSRFToken"))
+        except ValidationError:
+            abort(403, "With a session, a request that changes something needs the session's token in X-CSRF-Token.")
 
 
 async def user_of_token(secret):
@@ -76,21 +99,7 @@ async def user_of_token(secret):
     if found is None:
         return None
     token, user = found
-    now = datetime.now(UTC)
-    if token.last_used_at is None or token.last_used_at < now - timedelta(hours=1):
-        token.last_used_at = now
+    if token.last_used_at is None or token.last_used_at < utcnow() - timedelta(hours=1):
+        token.last_used_at = utcnow()
         await db.session.commit()
     return user
-
-
-async def user_of_session():
-    """Who is logged in: Flask-Login keeps User.get_id() in the session."""
-    number, _, epoch = str(session.get("_user_id", "")).partition(".")
-    if not (number.isdecimal() and epoch.isdecimal() and len(number) < 10):
-        return None
-    user = await db.session.get(User, int(number))
-    return user if user is not None and user.session_epoch == int(epoch) else None
-
-
-def refuse(detail, **more):
-    raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", {"realm": "api", **more}))

@@ -1,39 +1,27 @@
-"""What the API changes, as far as it has moved: tokens, jobs, and links that are deleted."""
+"""The API: what it changes."""
 
-import json
 import secrets
 import uuid
 
-from quart import abort, g, request, url_for
-from shortener.api import BIGGEST, token_view
+from shortener.api import BIGGEST, link_view, token_view
 from shortener.forms import one_line
 from shortener.hooks import Rejected
 from shortener.models import ApiToken, Job
-from shortener.reading import check_names, is_integer, no_constant, no_twice, refuse_fields
+from shortener.reading import check_link, check_names, is_integer, read_json, refuse_fields
 from shortener.tasks import add
 from sqlalchemy import func, select
 
 from decant.bridge import in_thread
+from decant.quart import abort, g, url_for
 
+from . import services
 from .api import api, own_link
 from .extensions import db
 
 
-async def read_json():
-    if not request.is_json:
-        abort(415, "Send the body as application/json.")
-    try:
-        body = json.loads((await request.get_data()).decode(), object_pairs_hook=no_twice, parse_constant=no_constant)
-    except (ValueError, RecursionError) as error:
-        abort(400, f"The body is not JSON: {str(error)[:200]}.")
-    if not isinstance(body, dict):
-        raise Rejected([{"detail": "The body must be a JSON object.", "pointer": "#"}])
-    return body
-
-
 @api.post("/tokens")
 async def create_token():
-    body = await read_json()
+    body = read_json()
     errors = check_names(body, ("name",), ("name",))
     name = body.get("name")
     if not errors and (not isinstance(name, str) or not name.strip()):
@@ -67,16 +55,33 @@ async def revoke_token(token_id):
     return "", 204
 
 
+@api.post("/links")
+async def create_link():
+    data = check_link(read_json())
+    await services.count_new_link()
+    try:
+        link = await services.create_link(g.api_user.id, data)
+    except services.SlugTaken as error:
+        raise Rejected([{"detail": str(error), "pointer": "#/slug"}], 409, "Conflict") from None
+    return link_view(link), 201, {"Location": url_for("api.read_link", slug=link.slug)}
+
+
+@api.patch("/links/<slug:slug>")
+async def change_link(slug):
+    link = await own_link(slug)
+    await services.update_link(link, check_link(read_json(), link))
+    return link_view(link)
+
+
 @api.delete("/links/<slug:slug>")
 async def delete_link(slug):
-    await db.session.delete(await own_link(slug))
-    await db.session.commit()
+    await services.delete_link(await own_link(slug))
     return "", 204
 
 
 @api.post("/add")
 async def start_sum():
-    body = await read_json()
+    body = read_json()
     errors = check_names(body, ("x", "y"), ("x", "y"))
     for name in ("x", "y"):
         value = body.get(name)

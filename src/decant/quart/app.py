@@ -24,6 +24,7 @@ from .handlers import Workers, iscoroutinefunction, number
 from .incoming import Request, Websocket
 from .response import IterableBody, Response, StepsInThreads
 from .stopping import Connections
+from .templates import iterate_in_filters
 from .versions import ClientDisconnected, takes_context
 
 __all__ = ["Quart"]
@@ -313,8 +314,11 @@ class Quart(quart.Quart):
         return opened(self.instance_path, path or resource, mode, encoding, readable_only=False)
 
     def create_jinja_environment(self) -> Any:
-        """As Quart's; templates are reloaded in debug mode, as Flask does it (``FLASK_COMPAT``)."""
+        """As Quart's; templates are reloaded in debug mode, as Flask does it (``FLASK_COMPAT``), and ``max`` and other
+        filters that iterate may come after ``map`` and its like.
+        """
         environment = super().create_jinja_environment()
+        iterate_in_filters(environment)
         if self._compat() and self.config["TEMPLATES_AUTO_RELOAD"] is None:
             environment.auto_reload = self.debug
         return environment

@@ -121,6 +121,19 @@ async def log_in_limit(world: World) -> None:
     (await world.visitor().log_in(other)).goes_to("/links")
 
 
+@case("wrong passwords are counted together, at the log-in and where the password is changed")
+async def log_in_limit_everywhere(world: World) -> None:
+    """8 per 5 minutes."""
+    user = await world.user()
+    fields = {"current_password": "not the password", "new_password": "a quite different one"}
+    for _ in range(4):
+        (await world.visitor().log_in(user.name, "not the password")).refuses(user.name)
+        (await user.send("/account", "/account/password", **fields)).refuses()
+    _too_many(await user.send("/account", "/account/password", **{**fields, "current_password": PASSWORD}))
+    _too_many(await world.visitor().log_in(user.name))
+    await user.page("/links")
+
+
 @case("who is not logged in is sent to the log-in, and back")
 async def not_logged_in(world: World) -> None:
     name = (await world.user()).name
@@ -138,6 +151,21 @@ async def log_out(world: World) -> None:
     (await user.log_out()).goes_to("/")
     assert await _notices(user, "/")
     (await user.get("/links")).goes_to("/login")
+
+
+@case("a message waits for the next page, whichever that is")
+async def notice_elsewhere(world: World) -> None:
+    user, slug = await world.user(), new_name()
+    program = await world.program(user)
+    await program.link(slug)
+    await user.page("/links")  # the welcome
+    (await user.send(f"/links/{slug}/delete", f"/links/{slug}/delete")).goes_to("/links")
+    assert await _notices(user, "/account")
+    assert await _notices(user, "/links") == []
+    identity = (await program.api("GET", "/tokens")).json["items"][0]["id"]
+    (await user.send("/account", f"/account/tokens/{identity}/revoke")).goes_to("/account")
+    assert await _notices(user, "/links")
+    assert await _notices(user, "/account") == []
 
 
 @case("change the password: other browsers are logged out")

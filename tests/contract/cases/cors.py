@@ -17,8 +17,8 @@ def _names(text: str) -> set[str]:
 async def preflight(world: World) -> None:
     visitor = world.visitor()
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization, content-type"}
-    for origin in (_ORIGIN, "http://localhost:5173"):
-        answer = await visitor.ask("OPTIONS", "/api/v1/links", headers={"Origin": origin, **asked})
+    for path, origin in (("links", _ORIGIN), ("links", "http://localhost:5173"), ("imports", _ORIGIN)):
+        answer = await visitor.ask("OPTIONS", f"/api/v1/{path}", headers={"Origin": origin, **asked})
         assert answer.status in (200, 204)
         assert answer.headers[f"{_ALLOW}Origin"] == origin
         assert "post" in _names(answer.headers[f"{_ALLOW}Methods"])
@@ -37,6 +37,7 @@ async def allowed(world: World) -> None:
         200: await program.api("GET", "/me", headers={"Origin": _ORIGIN}),
         401: await visitor.api("GET", "/me", headers={"Origin": _ORIGIN}),
         404: await program.api("GET", "/links/no-such-link", headers={"Origin": _ORIGIN}),
+        415: await program.api("POST", "/imports", {}, headers={"Origin": _ORIGIN}),
         422: await program.api("POST", "/links", {}, headers={"Origin": _ORIGIN}),
     }
     for status, answer in answers.items():

@@ -50,7 +50,8 @@ async def too_big(world: World) -> None:
     answer.problem(413 if answer.status == 413 else 400)  # Werkzeug cuts off what names no length
     form = (await visitor.page("/login")).form("/login")
     data = {**form.fields, "username": "x" * _LIMIT * 2}
-    assert (await visitor.ask("POST", "/login", data=data, headers={"Origin": world.url})).status == 413
+    for path in ("/login", "/register"):
+        assert (await visitor.ask("POST", path, data=data, headers={"Origin": world.url})).status == 413, path
     assert (await program.api("GET", "/me")).status == 200
     await visitor.page("/login")
 
@@ -102,8 +103,9 @@ async def no_form(world: World) -> None:
         ("application/json", b"{}"),
         ("nonsense", b"\0"),
     ):
-        answer = await visitor.ask("POST", "/login", data=body, headers={"Content-Type": media_type})
-        assert 400 <= answer.status < 500, f"{media_type}: {answer.status}"
+        for path in ("/login", "/register"):
+            answer = await visitor.ask("POST", path, data=body, headers={"Content-Type": media_type})
+            assert 400 <= answer.status < 500, f"{path} with {media_type}: {answer.status}"
 
 
 @case("requests that are cut off, and heads that are wrong")

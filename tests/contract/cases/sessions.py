@@ -38,7 +38,12 @@ async def forms(world: World) -> None:
     slug = new_name()
     for data in ({}, {"csrf_token": ""}, {"csrf_token": "made up"}, {"csrf_token": foreign}):
         headers = {"Origin": world.url}
-        for path, fields in (("/links/new", {"target": "https://example.com/", "slug": slug}), ("/logout", {"x": "y"})):
+        for path, fields in (
+            ("/links/new", {"target": "https://example.com/", "slug": slug}),
+            ("/account/tokens", {"name": "planted"}),
+            ("/account/logout-everywhere", {"x": "y"}),
+            ("/logout", {"x": "y"}),
+        ):
             answer = await user.ask("POST", path, data={**fields, **data}, headers=headers)
             assert answer.status == 400, f"{path} with {data}: {answer.status}"
     visitor = world.visitor()
@@ -47,6 +52,7 @@ async def forms(world: World) -> None:
     (await visitor.get("/links")).goes_to("/login")
     await user.page("/links")
     assert (await user.get(f"/links/{slug}")).status == 404
+    assert "planted" not in (await user.page("/account")).text
 
 
 @case("a session may use the API, with the token of its forms", quick=True)
@@ -62,6 +68,14 @@ async def in_the_api(world: World) -> None:
     assert (await user.api("POST", "/links", body, headers=headers)).status == 201
     assert (await user.api("DELETE", f"/links/{slug}")).status in (400, 403)
     assert (await user.api("DELETE", f"/links/{slug}", headers=headers)).status == 204
+    file = {"data": "target\nhttps://example.com/\n"}
+    answer = await user.api("POST", "/imports", headers={"Content-Type": "text/csv"}, **file)
+    assert answer.status in (400, 403), answer.text
+    answer.problem(answer.status)
+    answer = await user.api("POST", "/imports", headers={"Content-Type": "text/csv", **headers}, **file)
+    assert answer.status == 202, answer.text
+    said = await user.until(answer.leads_to, lambda said: said["state"] not in ("waiting", "running"))
+    assert (said["state"], said["made"]) == ("done", 1)
 
 
 @case("two web processes: one session, one database")

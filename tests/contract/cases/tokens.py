@@ -138,6 +138,22 @@ async def limit(world: World) -> None:
     assert (await other.api("GET", "/me")).status == 200
 
 
+@case("the limit is one for everything in the API")
+async def limit_of_all(world: World) -> None:
+    program = await world.program()
+    left = int((await program.api("GET", "/me")).headers["X-RateLimit-Remaining"])
+    asked: list[tuple[int, Answer]] = [
+        (415, await program.api("POST", "/imports", {})),
+        (200, await program.api("GET", "/links")),
+        (404, await program.api("POST", "/imports/999999999/cancel")),
+        (422, await program.api("POST", "/links", {})),
+        (404, await program.api("GET", "/imports/999999999")),
+    ]
+    for used, (status, answer) in enumerate(asked, 1):
+        assert answer.status == status, answer.text
+        assert int(answer.headers["X-RateLimit-Remaining"]) == left - used
+
+
 @case("the limits of two web processes are one")
 async def limit_of_two(world: World) -> None:
     program, there = await world.program(), world.visitor(await world.other_url())
