@@ -12,6 +12,7 @@ import flask
 import pytest
 import quart
 from werkzeug.exceptions import NotFound
+from werkzeug.routing import RequestRedirect
 
 from decant import Quart
 from decant.errors import ConfigError
@@ -109,6 +110,8 @@ def test_a_method_that_neither_routes_is_405_with_the_methods_of_both(halves: An
         ("/<slug>", "/<slug>.json", "/a.json", FLASK),
         ('/<any("a", "b"):name>', "/<slug>", "/a", QUART),
         ("/<string(length=2):code>", "/en", "/en", FLASK),
+        ("/<int:number>", "/1<slug>", "/12", FLASK),
+        ("/<slug>/<page>", "/<path:rest>/edit", "/a/edit", FLASK),
     ],
 )
 def test_of_two_rules_the_more_specific_one_answers(
@@ -130,10 +133,16 @@ def test_of_two_rules_the_more_specific_one_answers(
         ("/<path:rest>", "/<a>/edit"),
         ("/a<b>", "/<c>"),
         ("/<a>", "/b<c>"),
+        ("/<slug>", "/login/"),
+        ("/login/", "/<slug>"),
+        ("/<slug>", "/<other>/"),
+        ("/<path:rest>", "/<a>/b/"),
+        ("/<int:n>", "/1<c>"),
+        ("/<a>/<b>", "/<path:rest>/c"),
     ],
 )
 def test_the_choice_is_that_of_one_url_map(in_quart: str, in_flask: str) -> None:
-    """What Werkzeug takes where both rules are in one application."""
+    """What Werkzeug takes where both rules are in one application: a redirect to a missing slash, too."""
     both = flask.Flask("both")
     rule(both, in_quart)
     rule(both, in_flask)
@@ -146,6 +155,8 @@ def test_the_choice_is_that_of_one_url_map(in_quart: str, in_flask: str) -> None
     for path in ("/login", "/12", "/a/edit", "/a/b/c", "/ab", "/bc", "/x"):
         try:
             expected = FLASK if adapter.match(path)[0].startswith(f"{in_flask} ") else QUART
+        except RequestRedirect:
+            expected = FLASK if in_flask.endswith("/") else QUART
         except NotFound:
             expected = FLASK  # what neither routes
         scope = {"type": "http", "path": path, "method": "GET", "headers": [], "root_path": ""}
@@ -158,6 +169,7 @@ def test_a_missing_slash_is_redirected_by_who_has_the_rule(halves: Any) -> None:
     rule(theirs, "/links")
     rule(ours, "/new/")
     rule(theirs, "/old/")
+    rule(ours, "/<slug>")
     mount(ours, theirs)
     answers(ours, ("GET", "/links/", QUART), ("GET", "/links", FLASK), ("GET", "/new", 308), ("GET", "/old", 308))
 

@@ -143,6 +143,27 @@ def test_what_quart_does_not_set_is_taken_from_flask() -> None:
     assert ours.session_interface.get_cookie_path(ours) == "/shop"
 
 
+def test_a_cookie_that_only_flask_s_prefix_is_sent_stops_the_start() -> None:
+    """Taken over, it would hide the session from all of Quart's pages."""
+    ours, theirs = pair(None, {"APPLICATION_ROOT": "/legacy"})
+    with pytest.raises(ConfigError, match=r"^SESSION_COOKIE_PATH = "):
+        mount(ours, theirs, at="/legacy")
+    theirs.config["SESSION_COOKIE_PATH"] = "/"
+    mount(ours, theirs, at="/legacy")
+    assert ours.session_interface.get_cookie_path(ours) == "/"
+
+
+def test_extensions_of_one_half_only_are_no_difference() -> None:
+    """What Flask-WTF sets by default is the default of the other half as well, set or not."""
+    ours, theirs = pair(None, {"REMEMBER_COOKIE_NAME": "shop", "REMEMBER_COOKIE_DURATION": 60})
+    share_proxies(ours)
+    CSRFProtect(ours)
+    theirs.config["WTF_CSRF_TIME_LIMIT"] = 60
+    mount(ours, theirs)
+    assert ours.config["WTF_CSRF_TIME_LIMIT"] == 60
+    assert ours.config["REMEMBER_COOKIE_NAME"] == "shop"
+
+
 def test_a_secret_key_that_only_quart_has_is_given_to_flask() -> None:
     ours, theirs = pair({"SECRET_KEY": "ours"}, {"SECRET_KEY": None})
     mount(ours, theirs)
@@ -171,6 +192,7 @@ def test_settings_that_exclude_each_other_stop_the_start_with_all_their_names() 
         ("SESSION_REFRESH_EACH_REQUEST", False, True),
         ("WTF_CSRF_SECRET_KEY", "x", "y"),
         ("WTF_CSRF_SECRET_KEY", "x", None),
+        ("REMEMBER_COOKIE_NAME", "x", None),
     ],
 )
 def test_each_setting_is_compared(key: str, value: Any, other: Any) -> None:
@@ -316,6 +338,63 @@ async def test_urls_with_host_scheme_and_anchor() -> None:
         assert await url(app, path, endpoint, _anchor="a b") == f"/{endpoint}#a%20b"
         assert await url(app, path, endpoint, _external="1") == f"http:{base}"
         assert await url(app, path, endpoint, _external="1", _scheme="https") == f"https:{base}"
+
+
+def with_languages() -> Quart:
+    """As Flask's documentation has it for internationalized URLs: the functions know their own half's rules only."""
+    ours, theirs = pair()
+
+    @theirs.url_defaults
+    def add_language(endpoint: str, values: dict[str, Any]) -> None:
+        if "lang" not in values and flask.g.lang and flask.current_app.url_map.is_endpoint_expecting(endpoint, "lang"):
+            values["lang"] = flask.g.lang
+
+    @theirs.url_value_preprocessor
+    def pull_language(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        flask.g.lang = (values or {}).pop("lang", None)
+
+    @theirs.get("/<lang>/about")
+    def about() -> str:
+        return " ".join(flask.url_for(endpoint) for endpoint in ("about", "moved"))
+
+    @ours.get("/moved")
+    async def moved() -> str:
+        return " ".join([quart.url_for("moved"), quart.url_for("about", lang="en")])
+
+    share_proxies(ours)  # with which flask.g is there in Quart, too, but without what Flask's functions put there
+    mount(ours, theirs)
+    return ours
+
+
+async def test_url_defaults_are_asked_for_the_endpoints_of_their_half() -> None:
+    client = (await asyncio.to_thread(with_languages)).test_client()
+    assert await (await client.get("/en/about")).get_data(as_text=True) == "/en/about /moved"
+    assert await (await client.get("/moved")).get_data(as_text=True) == "/moved /en/about"
+
+
+def with_subdomains() -> Quart:
+    ours, theirs = Quart("ours", subdomain_matching=True), flask.Flask("theirs", subdomain_matching=True)
+    for app in (ours, theirs):
+        app.config.update(SERVER_NAME="shop.example", SECRET_KEY=KEY)
+
+    @ours.get("/new", subdomain="new")
+    async def new() -> str:
+        return " ".join(quart.url_for(endpoint) for endpoint in ("old", "front"))
+
+    @theirs.get("/old", subdomain="old")
+    def old() -> str:
+        return " ".join(flask.url_for(endpoint) for endpoint in ("new", "front"))
+
+    theirs.add_url_rule("/", "front", lambda: "")
+    mount(ours, theirs)
+    return ours
+
+
+@pytest.mark.parametrize(("half", "other"), [("new", "old"), ("old", "new")])
+async def test_urls_of_subdomains(half: str, other: str) -> None:
+    client = (await asyncio.to_thread(with_subdomains)).test_client()
+    page = await client.get(f"/{half}", headers={"Host": f"{half}.shop.example"})
+    assert await page.get_data(as_text=True) == f"http://{other}.shop.example/{other} http://shop.example/"
 
 
 async def test_outside_of_a_request_urls_need_a_server_name() -> None:

@@ -115,7 +115,7 @@ def uninstall() -> None:
     if _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
     for name in [name for name in sys.modules if name.partition(".")[0] in _finder.targets]:
-        if getattr(sys.modules[name].__spec__, "loader", None) is _finder:
+        if getattr(getattr(sys.modules[name], "__spec__", None), "loader", None) is _finder:
             del sys.modules[name]
     if _finder.targets:
         logger.info("imports are no longer replaced: %s", ", ".join(sorted(_finder.targets)))

@@ -5,7 +5,9 @@ By ``url_build_error_handlers``, which both frameworks call with ``(error, endpo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -37,6 +39,30 @@ def link_halves(quart_app: Any, flask_app: flask.Flask, at: str | None) -> None:
 
     quart_app.url_build_error_handlers.append(flask_url)
     flask_app.url_build_error_handlers.append(quart_url)
+    for app in (quart_app, flask_app):
+        vars(app)["inject_url_defaults"] = _for_its_own(app)
+
+
+def _for_its_own(app: Any) -> Callable[[str, dict[str, Any]], None]:
+    """``url_defaults`` functions are asked for the application's own endpoints.
+
+    Those of the other half they do not know: ``url_map.is_endpoint_expecting(endpoint, …)``, which Flask's
+    documentation has them call, raises ``KeyError`` for these; and what they would add is not for its rules.
+    """
+    inject: Callable[[str, dict[str, Any]], None] = app.inject_url_defaults
+
+    @wraps(inject)
+    def inject_url_defaults(endpoint: str, values: dict[str, Any]) -> None:
+        if _has(app, endpoint):
+            inject(endpoint, values)
+
+    return inject_url_defaults
+
+
+def _has(app: Any, endpoint: str) -> bool:
+    with suppress(KeyError):
+        return any(True for _ in app.url_map.iter_rules(endpoint))
+    return False
 
 
 def _from_quart(flask_app: flask.Flask, prefix: str) -> MapAdapter | None:
@@ -65,10 +91,12 @@ def _from_flask(quart_app: Any, prefix: str) -> MapAdapter | None:
 
 
 def _bound(app: Any, host: str, root: str, scheme: str) -> MapAdapter:
-    subdomain = app.url_map.default_subdomain
-    adapter: MapAdapter = app.url_map.bind(
-        host, root or None, None if app.url_map.host_matching else subdomain, url_scheme=scheme
-    )
+    subdomain, server = app.url_map.default_subdomain, app.config["SERVER_NAME"]
+    if app.url_map.host_matching:
+        subdomain = None
+    elif app.subdomain_matching and server and f".{host}".endswith(f".{server}"):
+        host, subdomain = server, host.removesuffix(server).rstrip(".")
+    adapter: MapAdapter = app.url_map.bind(host, root or None, subdomain, url_scheme=scheme)
     return adapter
 
 
@@ -76,9 +104,9 @@ def _built(app: Any, adapter: MapAdapter, endpoint: str, given: dict[str, Any], 
     values = dict(given)
     anchor, method = values.pop("_anchor", None), values.pop("_method", None)
     scheme, external = values.pop("_scheme", None), values.pop("_external", None)
-    if endpoint not in app.view_functions:
+    if not _has(app, endpoint):
         return None
-    with suppress(RuntimeError):  # functions that need a context of their own application, which is not active here
+    with suppress(RuntimeError, AttributeError, LookupError):  # what needs a context of its own application, as its g
         app.inject_url_defaults(endpoint, values)
     external = (not in_request or scheme is not None) if external is None else bool(external)
     try:

@@ -23,8 +23,9 @@ QUART: Final = "quart"
 FLASK: Final = "flask"
 HalfName = Literal["quart", "flask"]
 Scope = MutableMapping[str, Any]
-Key = tuple[tuple[int, int, int], ...]
+Key = tuple[tuple[Any, ...], ...]
 _ARGUMENT: Final = re.compile(r"<(?:(?P<converter>[a-zA-Z_]\w*)(?P<options>\([^)]*\))?:)?[a-zA-Z_]\w*>")
+_PIECE: Final = re.compile(r"/|<\w+>|[^/<]+")
 _PREFLIGHT: Final = b"access-control-request-method"
 
 
@@ -37,15 +38,22 @@ def below(scope: Scope) -> str:
 
 
 def specificity(rule: Rule) -> Key:
-    """Sorts before that of every less specific rule."""
+    """Sorts before that of every less specific rule: Werkzeug's ``Weighting`` of each part, literal ones first."""
     assert rule.map is not None
-    converters = rule.map.converters
-    found = []
-    for part in _ARGUMENT.sub(lambda match: f"<{match['converter'] or 'default'}>", rule.rule).split("/"):
-        names = re.findall(r"<(\w+)>", part)
-        weight = sum(getattr(converters.get(name), "weight", 100) for name in names)
-        found.append((int(bool(names)), weight, -len(re.sub(r"<\w+>", "", part)) if names else 0))
-    return tuple(found)
+    simple = _ARGUMENT.sub(lambda match: f"<{match['converter'] or 'default'}>", rule.rule)
+    parts: list[tuple[list[int], list[int]]] = [([], [])]
+    to_its_end = False  # a converter that takes slashes: the rest is one part
+    for piece in _PIECE.findall(simple):
+        texts, weights = parts[-1]
+        if piece == "/":
+            parts += [] if to_its_end else [([], [])]
+        elif piece.startswith("<"):
+            converter = rule.map.converters.get(piece[1:-1])
+            weights.append(getattr(converter, "weight", 100))
+            to_its_end = to_its_end or not getattr(converter, "part_isolating", True)
+        else:
+            texts.append(-len(piece))
+    return tuple((1, -len(texts), texts, -len(weights), weights) if weights else (0,) for texts, weights in parts)
 
 
 def shape(rule: Rule) -> str:
@@ -59,7 +67,7 @@ def shape(rule: Rule) -> str:
 
 @dataclass
 class Match:
-    """What one half has for a path: a rule, a redirect to it (``rule`` is None), or a rule for ``others`` only."""
+    """What one half has for a path: a rule, a redirect (to a rule, if that is known), or a rule for other methods."""
 
     rule: Rule | None = None
     arguments: Mapping[str, Any] | None = None
@@ -93,10 +101,18 @@ class Half:
         except MethodNotAllowed:
             return _OTHER_METHOD
         except RequestRedirect:
-            return _REDIRECT
+            return self._redirect(adapter, path, method, websocket)
         except (HTTPException, UnicodeError):  # NotFound, WebsocketMismatch, or a host that cannot be read
             return None
         return Match(rule, arguments)
+
+    def _redirect(self, adapter: MapAdapter, path: str, method: str, websocket: bool) -> Match:
+        """With the rule, where a slash is missing: there Werkzeug redirects before it tries less specific rules."""
+        try:
+            rule, arguments = adapter.match(f"{path}/", method, return_rule=True, websocket=websocket)
+        except HTTPException:
+            return _REDIRECT
+        return Match(rule, arguments, redirects=True)
 
     def methods(self, scope: Scope, path: str) -> Iterable[str]:
         """The methods that the half routes for a path."""
@@ -190,7 +206,7 @@ class Matcher:
         ours = self.ours.find(scope, path, method, websocket)
         if ours is None:
             return self._not_ours(scope, path, method, websocket)
-        if ours.rule is not None and not ours.rule.arguments and not asks:
+        if ours.rule is not None and not ours.rule.arguments and not ours.redirects and not asks:
             return _QUARTS
         return self._choose(ours, self.theirs.find(scope, path, method, websocket), asks)
 

@@ -86,7 +86,7 @@ class Mounted:
 
     def __init__(self, quart_app: quart.Quart, flask_asgi: Asgi, at: str | None, unrouted: HalfName) -> None:
         self.quart, self.flask, self.asgi, self.at = quart_app, flask_asgi.app, flask_asgi, at
-        self.notes = share(self.quart, self.flask)
+        self.notes = share(self.quart, self.flask, at)
         self.matcher = Matcher(Half(self.quart), Half(self.flask), at, unrouted)
         link_halves(self.quart, self.flask, at)
         count_requests(self.quart)

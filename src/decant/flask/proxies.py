@@ -57,10 +57,6 @@ class _AppAdapter(_Adapter):
         super().__init__()
         self.variable, self.app, self.g = variables.app, app, g
 
-    @property
-    def url_adapter(self) -> Any:
-        return self.app.create_url_adapter(None)
-
 
 class _RequestAdapter(_Adapter):
     """For a ``flask.ctx.RequestContext``, with the application's."""
@@ -81,10 +77,6 @@ class _RequestAdapter(_Adapter):
     def session(self) -> Any:
         self._session.accessed = True
         return self._session
-
-    @property
-    def url_adapter(self) -> Any:
-        return self.app.create_url_adapter(self.request._request)
 
     def copy(self) -> _RequestAdapter:
         app = _AppAdapter(self._variables, self._app.app, self._app.g)

@@ -32,23 +32,39 @@ _KEYS: Final = (
     "PERMANENT_SESSION_LIFETIME",
     "SESSION_REFRESH_EACH_REQUEST",
 )
-_CSRF_KEYS: Final = ("WTF_CSRF_SECRET_KEY", "WTF_CSRF_FIELD_NAME", "WTF_CSRF_TIME_LIMIT", "WTF_CSRF_HEADERS")
+_OF_EXTENSIONS: Final[dict[str, Any]] = {
+    "WTF_CSRF_SECRET_KEY": None,
+    "WTF_CSRF_FIELD_NAME": "csrf_token",
+    "WTF_CSRF_TIME_LIMIT": 3600,
+    "WTF_CSRF_HEADERS": ("X-CSRFToken", "X-CSRF-Token"),
+    "REMEMBER_COOKIE_NAME": "remember_token",
+    "REMEMBER_COOKIE_DURATION": timedelta(days=365),
+    "REMEMBER_COOKIE_DOMAIN": None,
+    "REMEMBER_COOKIE_PATH": "/",
+    "REMEMBER_COOKIE_SECURE": False,
+    "REMEMBER_COOKIE_HTTPONLY": True,
+    "REMEMBER_COOKIE_SAMESITE": None,
+}
+"""Of Flask-WTF and Flask-Login, with what they mean where they are not set."""
 _MISSING: Final = object()
 
 
-def share(quart_app: Any, flask_app: flask.Flask) -> list[str]:
-    """Share the settings of sessions and CSRF tokens, and the database's connections.
+def share(quart_app: Any, flask_app: flask.Flask, at: str | None = None) -> list[str]:
+    """Share the settings of sessions, CSRF tokens and remembered log-ins, and the database's connections.
 
+    :param at: the prefix that Flask lives under.
     :return: what is not shared, and why, in sentences.
     :raises ConfigError: if settings of the halves exclude each other; it names each of them.
     """
-    taken = [key for key in (*_KEYS, *_CSRF_KEYS) if _take(quart_app.config, flask_app.config, key)]
+    defaults = {**{key: quart.Quart.default_config.get(key, _MISSING) for key in _KEYS}, **_OF_EXTENSIONS}
+    taken = [key for key in defaults if _take(quart_app.config, flask_app.config, key, defaults[key])]
     for to, of in ((quart_app, flask_app), (flask_app, quart_app)):
         if not to.config["SECRET_KEY"] and of.config["SECRET_KEY"]:
             to.config["SECRET_KEY"] = of.config["SECRET_KEY"]
             taken.append("SECRET_KEY")
     path = _cookie_path(flask_app)
-    if quart_app.config["SESSION_COOKIE_PATH"] is None and _cookie_path(quart_app) != path:
+    of_both = at is None or not path.rstrip("/").endswith(at)  # else Quart's pages would not be sent the cookie
+    if quart_app.config["SESSION_COOKIE_PATH"] is None and _cookie_path(quart_app) != path and of_both:
         quart_app.config["SESSION_COOKIE_PATH"] = path
         taken.append("SESSION_COOKIE_PATH")
     if taken:
@@ -60,10 +76,10 @@ def share(quart_app: Any, flask_app: flask.Flask) -> list[str]:
     return notes
 
 
-def _take(ours: Any, theirs: Any, key: str) -> bool:
+def _take(ours: Any, theirs: Any, key: str, default: Any) -> bool:
     if key not in theirs or _plain(key, theirs[key]) == _plain(key, ours.get(key, _MISSING)):
         return False
-    if key in ours and ours[key] != quart.Quart.default_config.get(key, _MISSING):
+    if key in ours and _plain(key, ours[key]) != _plain(key, default):
         return False  # set, to something else: check_shared refuses it
     ours[key] = theirs[key]
     return True
@@ -79,8 +95,8 @@ def check_shared(quart_app: Any, flask_app: flask.Flask) -> None:
     :raises ConfigError: if not; it names every setting in which they differ. Keys themselves are not shown.
     """
     ours, theirs = quart_app.config, flask_app.config
-    keys = [*(key for key in _KEYS if key in ours and key in theirs), *(key for key in _CSRF_KEYS if key in ours)]
-    wrong = [key for key in ("SECRET_KEY", *keys) if _plain(key, ours[key]) != _plain(key, theirs.get(key))]
+    wrong = [key for key in ("SECRET_KEY", *_KEYS) if key in ours and key in theirs and _differs(key, ours, theirs)]
+    wrong += [key for key in _OF_EXTENSIONS if key in ours and _differs(key, ours, theirs)]
     if _cookie_path(quart_app) != _cookie_path(flask_app):
         wrong.append("SESSION_COOKIE_PATH")
     if wrong:
@@ -98,9 +114,13 @@ def check_shared(quart_app: Any, flask_app: flask.Flask) -> None:
         )
 
 
+def _differs(key: str, ours: Any, theirs: Any) -> bool:
+    return bool(_plain(key, ours[key]) != _plain(key, theirs.get(key, _OF_EXTENSIONS.get(key))))
+
+
 def _plain(key: str, value: Any) -> Any:
     """Lists are as good as tuples, and empty ones as None; a number of seconds as a timedelta."""
-    if key == "PERMANENT_SESSION_LIFETIME" and isinstance(value, int):
+    if key in ("PERMANENT_SESSION_LIFETIME", "REMEMBER_COOKIE_DURATION") and isinstance(value, int):
         return timedelta(seconds=value)
     return tuple(value) or None if isinstance(value, list | tuple) else value
 
