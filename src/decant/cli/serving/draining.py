@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Literal
 
+from .whole import whole
+
 __all__ = ["Served"]
 
 Message = dict[str, Any]
@@ -50,7 +52,7 @@ class Served:
         assert task is not None
         self.open[task] = scope
         try:
-            await self.app(scope, receive, self._leaving(send) if _is_http1(scope) else send)
+            await self.app(scope, receive, self._leaving(whole(send)) if _is_http1(scope) else send)
         except asyncio.CancelledError:
             if self._ending and scope["type"] == "websocket":
                 with suppress(Exception):  # it may be closed, or not be open yet

@@ -139,9 +139,7 @@ class Process:
             application = replace(application, asgi=Health(application.asgi, app=application.app))
             self.facts["health"] = "/healthz and /readyz"
         self.facts |= {"kind": application.kind, "views": application.views, "caution": application.caution}
-        self.facts["server"] = (
-            f"{described(options)} on {type(asyncio.get_running_loop()).__module__.partition('.')[0]}"
-        )
+        self.facts["server"] = described(options)
         return application
 
     def _failed(self, line: str) -> _Failed:

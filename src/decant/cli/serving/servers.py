@@ -13,6 +13,7 @@ from typing import Any
 
 from ...errors import CommandError
 from .options import Options
+from .whole import Loop, OneWrite
 
 __all__ = ["accept_no_more", "check_installed", "described", "listen", "loop_factory", "serving"]
 
@@ -29,23 +30,31 @@ def check_installed(server: str) -> None:
 
 
 def described(options: Options) -> str:
-    """Its name and version."""
+    """Its name and version, and its event loop."""
     title = {"hypercorn": "Hypercorn", "uvicorn": "uvicorn", "granian": "Granian"}[options.server]
-    return f"{title} {version(options.server)}"
+    return f"{title} {version(options.server)} on {'uvloop' if _wants_uvloop(options) else 'asyncio'}"
 
 
-def loop_factory(options: Options) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """That of uvloop where Hypercorn's configuration says ``worker_class = "uvloop"``.
+def loop_factory(options: Options) -> Callable[[], asyncio.AbstractEventLoop]:
+    """asyncio's event loop, or uvloop's where Hypercorn's configuration says ``worker_class = "uvloop"``.
 
-    :raises CommandError: if it is not installed.
+    :raises CommandError: if that is not installed.
     """
-    if options.config is None or _hypercorn_config(options).worker_class != "uvloop":
-        return None
+    if not _wants_uvloop(options):
+        return Loop
     try:
         import uvloop
     except ImportError:
         raise CommandError(f"{options.config} has worker_class = 'uvloop': pip install uvloop") from None
-    return uvloop.new_event_loop
+
+    class OnUvloop(OneWrite, uvloop.Loop):  # type: ignore[misc]
+        pass
+
+    return OnUvloop
+
+
+def _wants_uvloop(options: Options) -> bool:
+    return options.config is not None and _hypercorn_config(options).worker_class == "uvloop"
 
 
 def serving(server: str) -> Serve:
