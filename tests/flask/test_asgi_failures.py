@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import flask
@@ -89,7 +90,7 @@ async def test_start_response_twice_is_a_500(app: flask.Flask) -> None:
 
 async def test_exc_info_replaces_a_head_that_is_not_sent_and_is_raised_after_it(app: flask.Flask) -> None:
     def late(environ: Any, start_response: Any) -> Any:
-        start_response("200 OK", [("X-First", "1")])
+        start_response("200 OK", [("X-First", "1"), ("Content-Length", "100")])
         try:
             raise ValueError("found late")
         except ValueError:
@@ -132,7 +133,7 @@ async def test_a_full_pool_answers_503_at_once(app: flask.Flask) -> None:
     calls = [Call(shim).body() for _ in range(3)]
     await until(lambda: shim.threads.full)
     refused = Call(shim).body()
-    status, data = await asyncio.wait_for(refused.answer(), 1)
+    status, data = await asyncio.wait_for(refused.answer(), 5)  # those before it have not ended
     assert (status, refused.header("retry-after")) == (503, "1")
     assert b"already wait" in data
     free.set()
@@ -161,14 +162,17 @@ async def test_a_queued_request_whose_client_leaves_is_never_begun(app: flask.Fl
 async def test_a_blocking_view_whose_client_leaves_is_left_to_its_end(app: flask.Flask) -> None:
     ends: list[str] = []
 
+    begun = threading.Event()
+
     @app.get("/")
     def blocking() -> str:
+        begun.set()
         time.sleep(0.2)
         ends.append("view")
         return "nobody takes it"
 
     call = Call(asgi(app)).body()
-    await asyncio.sleep(0.05)
+    await until(begun.is_set)
     call.leave()
     await asyncio.wait_for(call.task, 10)
     assert ends == ["view"]
@@ -176,7 +180,7 @@ async def test_a_blocking_view_whose_client_leaves_is_left_to_its_end(app: flask
 
 
 async def test_a_server_that_cancels_the_call_ends_the_view_and_is_told(app: flask.Flask, views: Views) -> None:
-    ends: list[Any] = []
+    begun, ends = threading.Event(), list[Any]()
 
     @app.teardown_request
     def teardown(error: BaseException | None) -> None:
@@ -185,11 +189,12 @@ async def test_a_server_that_cancels_the_call_ends_the_view_and_is_told(app: fla
 
     @app.get("/")
     def waiting() -> str:
+        begun.set()
         wait(asyncio.sleep(10))
         return "never"
 
     call = Call(asgi(app, views=views)).body()
-    await asyncio.sleep(0.1)
+    await until(begun.is_set)
     call.task.cancel()
     await asyncio.sleep(0.005)
     call.task.cancel()  # again
@@ -214,3 +219,99 @@ async def test_header_names_keep_their_case_but_in_http_2(app: flask.Flask) -> N
         call = Call(asgi(app), http_version=version).body()
         await call.answer()
         assert expected in dict(call.sent[0]["headers"])
+
+
+async def test_a_client_that_the_server_says_has_gone_is_nobodys_error(
+    app: flask.Flask, views: Views, caplog: Any
+) -> None:
+    """As uvicorn does, which raises an ``OSError``."""
+    closed = threading.Event()
+
+    class Gone(Call):
+        async def send(self, message: Any) -> None:
+            raise OSError("it has gone")
+
+    @app.get("/")
+    def endless() -> Response:
+        def pieces() -> Any:
+            try:
+                while True:
+                    yield b"x"
+                    wait(asyncio.sleep(0.001))
+            finally:
+                closed.set()
+
+        return Response(pieces())
+
+    await asyncio.wait_for(Gone(asgi(app, views=views)).body().task, 10)
+    assert closed.is_set()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("decant")] == []
+
+
+async def test_a_server_that_fails_while_it_receives_ends_the_view(app: flask.Flask, views: Views, caplog: Any) -> None:
+    ends: list[Any] = []
+    app.teardown_request(lambda error: ends.append(type(error)))
+    app.add_url_rule("/", view_func=lambda: wait(asyncio.sleep(60)))
+    shim = asgi(app, views=views)
+
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        async def receive_once() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ValueError("the server's own")
+            return message
+
+        await shim(scope, receive_once, send)
+
+    call = Call(failing).body()
+    await until(lambda: call.received.empty())
+    await asyncio.sleep(0.05)
+    call.leave()
+    await asyncio.wait_for(call.task, 10)
+    assert ends == [asyncio.CancelledError]
+    assert "The server failed while it received: GET /" in caplog.text
+
+
+async def test_a_view_on_the_loop_that_does_not_end_is_left_to_itself(app: flask.Flask, caplog: Any) -> None:
+    """The server is not kept from the connection; what goes on is told."""
+    free = asyncio.Event()
+
+    @app.get("/")
+    def stubborn() -> str:
+        while not free.is_set():
+            with suppress(asyncio.CancelledError):
+                wait(free.wait())
+        return "at last"
+
+    shim = asgi(app, views="loop", grace_s=0.1)
+    call = Call(shim).body()
+    await until(lambda: call.received.empty())
+    await asyncio.sleep(0.05)
+    call.leave()
+    await asyncio.wait_for(call.task, 5)
+    assert "GET / did not end within 0.1 s" in caplog.text
+    free.set()
+    await until(lambda: "stubborn" not in str(asyncio.all_tasks()) and len(asyncio.all_tasks()) == 1)
+
+
+@pytest.mark.parametrize("body", [["text"], [None], [bytearray(b"x")]])
+async def test_an_application_that_gives_no_bytes_is_a_500(app: flask.Flask, views: Views, body: Any) -> None:
+    def odd(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return body
+
+    app.wsgi_app = odd  # type: ignore[method-assign]
+    assert (await Call(asgi(app, views=views)).body().answer())[0] == 500
+
+
+async def test_an_application_that_aborts_a_connection_of_its_own_is_a_500(
+    app: flask.Flask, views: Views, caplog: Any
+) -> None:
+    """Its client is there: only the sending tells that one has gone."""
+
+    def broken(environ: Any, start_response: Any) -> Any:
+        raise ConnectionAbortedError("of another socket")
+
+    app.wsgi_app = broken  # type: ignore[method-assign]
+    assert (await Call(asgi(app, views=views)).body().answer())[0] == 500
+    assert "GET / failed" in caplog.text

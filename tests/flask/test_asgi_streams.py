@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import flask
+import pytest
 from flask import Response
 
 from decant.bridge import wait
@@ -142,3 +143,134 @@ async def test_many_small_pieces_need_no_hop_each(app: flask.Flask) -> None:
     _, data = await call.answer()
     assert data == b"".join(b"%d\n" % number for number in range(20_000))
     assert len(call.sent) < 10_000
+
+
+async def test_a_client_that_takes_nothing_for_too_long_is_left(app: flask.Flask, views: Views, caplog: Any) -> None:
+    closed = threading.Event()
+
+    @app.get("/")
+    def endless() -> Response:
+        def pieces() -> Any:
+            try:
+                while True:
+                    yield b"x" * 10_000
+            finally:
+                closed.set()
+
+        return Response(pieces())
+
+    shim = asgi(app, views=views, idle_s=0.2)
+    call = Call(shim).body()
+    await call.until(lambda: call.data)
+    call.takes.clear()
+    await until(closed.is_set)
+    call.leave()
+    await asyncio.wait_for(call.task, 10)
+    assert not shim.threads.busy
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("decant")] == []
+
+
+async def test_nothing_goes_on_for_a_client_that_left_in_the_middle_of_a_message(
+    app: flask.Flask, views: Views
+) -> None:
+    app.add_url_rule("/", view_func=lambda: b"x" * 100_000)
+    call = Call(asgi(app, views=views))
+    call.takes.clear()
+    call.body()
+    await asyncio.sleep(0.1)
+    call.leave()
+    await asyncio.wait_for(call.task, 10)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_stream_that_never_waits_lets_others_run(app: flask.Flask) -> None:
+    @app.get("/")
+    def endless() -> Response:
+        return Response(iter(lambda: b"x" * 1000, None))
+
+    call = Call(asgi(app, views="loop")).body()
+    async with asyncio.timeout(10):
+        while len(call.data) < 100_000:
+            await asyncio.sleep(0)
+    call.leave()
+    await asyncio.wait_for(call.task, 10)
+
+
+async def test_pieces_that_take_a_while_to_make_are_sent_as_they_are_made(app: flask.Flask, views: Views) -> None:
+    """Though they never wait, and are small."""
+    sent: list[int] = []
+
+    @app.get("/")
+    def rows() -> Response:
+        def pieces() -> Any:
+            for number in range(5):
+                sent.append(len(call.data))
+                end = time.monotonic() + 0.05
+                while time.monotonic() < end:
+                    sum(range(100))
+                yield f"{number}"
+
+        return Response(pieces())
+
+    call = Call(asgi(app, views=views)).body()
+    assert (await call.answer())[1] == b"01234"
+    assert sent[-1] >= 3
+
+
+@pytest.mark.parametrize("first", [b"", b"x"])
+async def test_a_head_is_sent_with_the_first_piece_though_it_is_empty(
+    app: flask.Flask, views: Views, first: bytes
+) -> None:
+    go_on = asyncio.Event()
+
+    @app.get("/")
+    def slow() -> Response:
+        def pieces() -> Any:
+            yield first
+            wait(go_on.wait())
+            yield b"y"
+
+        return Response(pieces())
+
+    call = Call(asgi(app, views=views)).body()
+    await call.until(lambda: call.sent)
+    assert (call.status, call.task.done()) == (200, False)
+    go_on.set()
+    assert (await call.answer())[1] == first + b"y"
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Same")])
+async def test_what_has_no_body_has_none_and_is_closed(
+    app: flask.Flask, views: Views, method: str, status: str
+) -> None:
+    """Whatever the application gives: servers are not asked to leave it away."""
+    closed = threading.Event()
+
+    class Body:
+        def __iter__(self) -> Any:
+            return iter([b"some", b"thing"])
+
+        def close(self) -> None:
+            closed.set()
+
+    def gives(environ: Any, start_response: Any) -> Any:
+        start_response(status, [("Content-Length", "9")])
+        return Body()
+
+    app.wsgi_app = gives  # type: ignore[method-assign]
+    call = Call(asgi(app, views=views), method=method).body()
+    assert (await call.answer())[1] == b""
+    assert [message.get("more_body") for message in call.sent] == [None, False]
+    assert call.header("content-length") == (None if "204" in status else "9")
+    assert closed.is_set()
+
+
+async def test_an_error_for_a_head_request_has_no_body(app: flask.Flask, views: Views) -> None:
+    def broken(environ: Any, start_response: Any) -> Any:
+        raise ValueError("before the head")
+
+    app.wsgi_app = broken  # type: ignore[method-assign]
+    call = Call(asgi(app, views=views), method="HEAD").body()
+    assert await call.answer() == (500, b"")
+    assert int(call.header("content-length") or 0) > 100

@@ -17,6 +17,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, exc, select, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from decant.bridge import in_thread, wait
 from decant.errors import ConfigError
 from decant.flask import asgi, blocking
 from tests.flask.loop_asking import ask, ask_all, async_drivers
@@ -312,6 +313,15 @@ async def test_all_views_run_in_threads_by_default(places: flask.Flask) -> None:
     async with served(places, "threads") as url:
         assert await ask(url, "/plain") == (200, "thread thread")
         assert await ask(url, "/outer") == (200, "thread thread")
+
+
+@modes
+async def test_what_a_view_sends_to_a_thread_takes_one_of_the_applications(mode: Mode) -> None:
+    app = flask.Flask("pool", root_path="/", instance_path="/instance")
+    shim = asgi(app, views=mode, threads=3)
+    app.add_url_rule("/", view_func=lambda: f"{wait(in_thread(lambda: shim.threads.busy))}")
+    async with serve(shim) as url:
+        assert await ask(url, "/") == (200, "1")
 
 
 @pytest.mark.parametrize("names", [["nowhere"], ["gone.*"], "plain", [3]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -147,6 +148,8 @@ async def test_a_handler_reads_the_handshakes_headers_as_a_view_does(app: flask.
     def connected() -> None:
         headers = flask.request.headers
         seen.append((dict(flask.request.cookies), headers["X-Name"], headers.get("X-Forwarded-For")))
+        seen.append((flask.request.url, flask.request.root_path, flask.request.remote_addr))
+        seen.append(flask.request.event)  # type: ignore[attr-defined]
 
     messages = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "40"}]
     answered = asyncio.Event()
@@ -166,14 +169,21 @@ async def test_a_handler_reads_the_handshakes_headers_as_a_view_does(app: flask.
     scope = {
         "type": "websocket",
         "http_version": "2",
-        "scheme": "ws",
-        "path": "/socket.io/",
+        "scheme": "wss",
+        "path": "/app/socket.io/",
+        "root_path": "/app",
+        "client": ("10.0.0.9", 4711),
+        "server": ("example.test", 443),
         "query_string": b"EIO=4&transport=websocket",
         "headers": [(name.encode(), value.encode()) for name, value in pairs],
     }
     async with asyncio.timeout(10):
         await asgi(app)(scope, receive, send)
-    assert seen == [({"a": "1", "b": "2"}, "é".encode().decode("latin1"), None)]
+    assert seen == [
+        ({"a": "1", "b": "2"}, "é".encode().decode("latin1"), None),
+        ("https://example.test/app/socket.io/?EIO=4&transport=websocket", "/app", "10.0.0.9"),
+        {"message": "connect", "args": (None,)},
+    ]
 
 
 async def test_a_client_has_a_session_of_its_own(app: flask.Flask, socketio: Any, served: Any, connect: Any) -> None:
@@ -190,6 +200,98 @@ async def test_a_client_has_a_session_of_its_own(app: flask.Flask, socketio: Any
     client = await connect(url, headers={"Cookie": cookie})
     assert await client.call("count") == ["ada", 1]
     assert await client.call("count") == ["ada", 2]
+
+
+class Stored(flask.sessions.SessionInterface):
+    """Sessions that are kept on the server, as by Flask-Session."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+        self.saved = 0
+
+    def open_session(self, app: Any, request: Any) -> Any:
+        return flask.sessions.SecureCookieSession(self.kept)
+
+    def save_session(self, app: Any, session: Any, response: Any) -> None:
+        self.saved += 1
+        self.kept = dict(session)
+
+
+async def test_an_unmanaged_session_is_the_applications(app: flask.Flask, served: Any, connect: Any) -> None:
+    """With ``manage_session=False`` an event reads and writes what the session interface stores on the server."""
+    app.session_interface = stored = Stored()
+    socketio = FlaskSocketIO(app, manage_session=False)
+
+    @socketio.on("count")
+    def count() -> int:
+        flask.session["n"] = flask.session.get("n", 0) + 1
+        return int(flask.session["n"])
+
+    @socketio.on("look")
+    def look() -> int:
+        return int(flask.session["n"])
+
+    url = await served()
+    client, other = await connect(url), await connect(url)
+    assert [await client.call("count"), await other.call("count"), await client.call("look")] == [1, 2, 2]
+    assert (stored.kept, stored.saved) == ({"n": 2}, 2), "what reads alone stores nothing"
+
+
+async def test_without_a_secret_key_there_is_no_session_to_store(app: flask.Flask, served: Any, connect: Any) -> None:
+    app.secret_key = None
+    socketio = FlaskSocketIO(app, manage_session=False)
+    socketio.on("look")(lambda: flask.session.get("n", "none"))
+    client = await connect(await served())
+    assert await client.call("look") == "none"
+
+
+async def test_an_exit_ends_the_handler_alone(
+    app: flask.Flask, socketio: Any, served: Any, connect: Any, caplog: Any
+) -> None:
+    """``sys.exit()`` in a handler or in a background task does not end the server."""
+
+    @socketio.on("leave")
+    def leave() -> None:
+        socketio.start_background_task(sys.exit, 4)
+        sys.exit(3)
+
+    @socketio.on("quick")
+    def quick() -> str:
+        return "quick"
+
+    client = await connect(await served())
+    await client.emit("leave")
+    assert await client.call("quick", timeout=10) == "quick"
+    async with asyncio.timeout(10):
+        while not ("SystemExit: 3" in caplog.text and "the background task raised SystemExit(4)" in caplog.text):
+            await asyncio.sleep(0.01)
+
+
+async def test_handlers_and_background_tasks_have_threads_of_their_own(
+    app: flask.Flask, socketio: Any, connect: Any
+) -> None:
+    """A handler takes one of the application's; a background task, which may go on for ever, does not."""
+    shim, free = asgi(app, threads=2), threading.Event()
+
+    def task() -> None:
+        socketio.emit("runs", flask.current_app.name)
+        free.wait(10)
+
+    @socketio.on("busy")
+    def busy() -> int:
+        return shim.threads.busy
+
+    @socketio.on("start")
+    def start() -> None:
+        socketio.start_background_task(task)
+
+    async with serve(shim) as url:
+        client = await connect(url)
+        await client.call("start", timeout=10)
+        assert await client.next() == ("runs", app.name)
+        assert await client.call("busy", timeout=10) == 1, "its own"
+        free.set()
+        await client.disconnect()
 
 
 async def test_a_connection_is_refused_and_an_error_is_heard(socketio: Any, served: Any, connect: Any) -> None:

@@ -31,7 +31,7 @@ logger = logging.getLogger("decant.flask")
 _READ: Final = 64 * 1024
 _LINGER_S: Final = 5.0
 _FAREWELL_S: Final = 1.0
-_NORMAL, _GOING_AWAY, _ABNORMAL, _INTERNAL = 1000, 1001, 1006, 1011  # RFC 6455, section 7.4.1
+_NORMAL, _GOING_AWAY, _ABNORMAL, _POLICY, _INTERNAL = 1000, 1001, 1006, 1008, 1011  # RFC 6455, section 7.4.1
 
 
 class Refused(NamedTuple):
@@ -97,7 +97,7 @@ class Tunnel:
         stopping = loop.create_task(self._stopping.wait())
         try:
             await asyncio.wait([outward, inward, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if not outward.done():
+            if self._gone or not outward.done():
                 await self._leave(_GOING_AWAY if self._stopping.is_set() else _ABNORMAL)
             await asyncio.wait([work], timeout=self.grace_s)
             answer = answered()
@@ -105,12 +105,12 @@ class Tunnel:
             if self._closed:  # what the client goes on sending is taken: a server may not hear of its end before
                 await asyncio.wait([inward], timeout=_LINGER_S)
         except asyncio.CancelledError:  # by a server that waits no longer
-            with suppress(TimeoutError, OSError):
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_FAREWELL_S):
                     await self._leave(_GOING_AWAY)
             raise
         finally:
-            self._writer.close()
+            self._writer.transport.abort()  # what is not read by now never is, and would keep a thread that sends
             await _end([work, outward, inward, stopping])
             self._theirs.close()
         return None if self._accepted.is_set() or self._gone else answered() or _NOTHING
@@ -133,7 +133,8 @@ class Tunnel:
     async def _close(self, code: int, reason: str | None = None) -> None:
         if self._accepted.is_set() and not self._closed and not self._gone:
             self._closed = True
-            await self._say({"type": "websocket.close", "code": code, "reason": reason or ""})
+            with suppress(OSError):  # it has gone, or takes nothing
+                await self._say({"type": "websocket.close", "code": code, "reason": reason or ""})
 
     async def _say(self, message: MutableMapping[str, Any]) -> None:
         async with asyncio.timeout(self.idle_s):
@@ -147,12 +148,26 @@ class Tunnel:
             text, data = message.get("text"), message.get("bytes")
             event: Any = TextMessage(data=text) if text is not None else BytesMessage(data=data or b"")
             self._tell(event)
-            with suppress(OSError):
-                await self._writer.drain()
+            if not await self._is_read():
+                return
         self._gone = True
         code = message.get("code") or _ABNORMAL
         if code != _ABNORMAL:
             self._tell(CloseConnection(code=code, reason=message.get("reason")))
+
+    async def _is_read(self) -> bool:
+        """Wait for an application that reads more slowly than the client sends; whether it has read in time."""
+        try:
+            async with asyncio.timeout(self.idle_s):
+                await self._writer.drain()
+        except TimeoutError:  # nor would it be noticed that the client goes
+            path = self.scope["path"]
+            logger.warning("The WebSocket %s was closed: its handler read nothing for %s s", path, self.idle_s)
+            await self._close(_POLICY, "too much is unread")
+            return False
+        except OSError:
+            pass  # it has ended: what comes is forgotten
+        return True
 
     # -- the application's messages, to the client ------------------------------------------------------------
 
@@ -164,11 +179,11 @@ class Tunnel:
                 for event in self._client.events():
                     if not await self._pass_on(event):
                         return
-        except (OSError, TimeoutError) as error:
+        except OSError as error:  # TimeoutError, too
+            self._gone = True
             logger.debug("A WebSocket was cut off: %r", error)
         except RemoteProtocolError as error:
             logger.error("The application broke the WebSocket %s: %s", self.scope["path"], error)
-            await self._close(_INTERNAL)
 
     async def _pass_on(self, event: Any) -> bool:
         if isinstance(event, AcceptConnection):
@@ -180,7 +195,8 @@ class Tunnel:
             if event.message_finished:
                 parts, self._parts = self._parts, []
                 whole = {"text": "".join(parts)} if isinstance(event, TextMessage) else {"bytes": b"".join(parts)}
-                await self._say({"type": "websocket.send", **whole})
+                if not self._closed and not self._gone:  # servers refuse what comes after a close
+                    await self._say({"type": "websocket.send", **whole})
         elif isinstance(event, Ping):
             self._tell(event.response())
         elif isinstance(event, CloseConnection):

@@ -72,13 +72,10 @@ class BackgroundTasks:
         """
 
         async def work() -> Any:
-            if not on_quart(self.app):
-                return await run_in_app_context(self.app, target, *args, **kwargs)
-            threads = getattr(self.app, "threads", None)
-            if threads is not None:
-                current_threads.set(threads)
-            async with self.app.app_context():
-                return await self.app.ensure_async(target)(*args, **kwargs)
+            try:
+                return await self._run(target, args, kwargs)
+            except SystemExit as error:  # would end the event loop, and the server with it
+                raise RuntimeError(f"the background task raised {error!r}") from error
 
         task = BackgroundTask(work)
         try:
@@ -88,6 +85,15 @@ class BackgroundTasks:
         else:
             self._start(task)
         return task
+
+    async def _run(self, target: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if not on_quart(self.app):
+            return await run_in_app_context(self.app, target, *args, **kwargs)
+        threads = getattr(self.app, "threads", None)
+        if threads is not None:
+            current_threads.set(threads)
+        async with self.app.app_context():
+            return await self.app.ensure_async(target)(*args, **kwargs)
 
     def _start_from_outside(self, task: BackgroundTask) -> None:
         if isinstance(flow(), asyncio.Task) and can_wait():  # a thread that a task waits for: on that task's loop

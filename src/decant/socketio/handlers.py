@@ -99,7 +99,7 @@ async def settle(call: Call, work: Awaitable[Any]) -> Any:
         raise Refused(*error.args) from error
     except Refused:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() would end the event loop, and the server with it
         report(call.environ, error, f"The handler of {call.name!r} in {call.namespace!r} failed")
         return False if call.name == "connect" else NOT_HANDLED
 

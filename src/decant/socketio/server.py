@@ -22,7 +22,7 @@ _RESERVED: Final = ("connect", "disconnect")
 _MAX_ATTACHMENTS: Final = 100
 
 
-def report(environ: dict[str, Any], error: Exception, text: str) -> None:
+def report(environ: dict[str, Any], error: BaseException, text: str) -> None:
     """Log an exception, unless it is a test client's to raise."""
     if FAILURES in environ:
         environ[FAILURES].append(error)
