@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json as jsons
+import io
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 import flask
@@ -19,71 +17,17 @@ from flask_moment import Moment
 from flask_principal import Identity, Permission, Principal, RoleNeed, identity_changed, identity_loaded
 from flask_talisman import Talisman
 from flask_wtf import CSRFProtect, FlaskForm
+from flask_wtf.file import FileAllowed, FileField, FileRequired
 from werkzeug.exceptions import Forbidden
 from wtforms import StringField
 from wtforms.validators import DataRequired
 
-from decant.cors import cross_origin
-from decant.flask import share_proxies, waiting
-from decant.flask.flask_globals import Variables
-from decant.quart import Quart, g, make_response, render_template_string, session
+from decant.flask import waiting
+from decant.quart import Blueprint, Quart, g, render_template_string, stream_template_string, websocket
+from tests.flask.visiting import Visitor, make_app, visiting
 from tests.serving import serve
 
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # Flask-Login's
-
-
-def make_app(**config: Any) -> Quart:
-    app = Quart(__name__, template_folder=None)
-    app.config.update(SECRET_KEY="secret", **config)
-    share_proxies(app)
-    return app
-
-
-class Answer(NamedTuple):
-    status_code: int
-    text: str
-    headers: Any
-
-    def json(self) -> Any:
-        return jsons.loads(self.text)
-
-
-class Visitor:
-    """A browser, as far as it goes: it keeps cookies, and follows no redirects."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.jar = aiohttp.CookieJar(unsafe=True)
-        self.http = aiohttp.ClientSession(cookie_jar=self.jar, timeout=aiohttp.ClientTimeout(total=20))
-
-    async def __aenter__(self) -> Visitor:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.http.close()
-
-    @property
-    def cookies(self) -> set[str]:
-        return {cookie.key for cookie in self.jar}
-
-    def forget(self, name: str) -> None:
-        self.jar.clear(lambda cookie: cookie.key == name)
-
-    async def get(self, path: str, **options: Any) -> Answer:
-        return await self._ask("GET", path, **options)
-
-    async def post(self, path: str, **options: Any) -> Answer:
-        return await self._ask("POST", path, **options)
-
-    async def _ask(self, method: str, path: str, **options: Any) -> Answer:
-        async with self.http.request(method, self.url + path, allow_redirects=False, **options) as answer:
-            return Answer(answer.status, await answer.text(), answer.headers)
-
-
-@asynccontextmanager
-async def visiting(app: Quart) -> AsyncIterator[Visitor]:
-    async with serve(app) as url, Visitor(url) as client:
-        yield client
 
 
 # -- Flask-Login ---------------------------------------------------------------------------------------------------
@@ -132,7 +76,29 @@ def login_app(asynchronous: bool) -> Quart:
         logout_user()
         return f"{current_user.is_authenticated}"
 
+    add_more(app)
     return app
+
+
+def add_more(app: Quart) -> None:
+    """Where else the user is known: while a page streams, to error handlers, in WebSockets."""
+
+    @app.get("/stream")
+    @login_required
+    async def stream() -> Any:
+        return await stream_template_string("{{ current_user.id }} {{ url_for('me') }}")
+
+    @app.get("/error")
+    async def error() -> Any:
+        raise LookupError
+
+    @app.errorhandler(LookupError)
+    async def failed(error: LookupError) -> Any:
+        return f"{current_user.id} at {flask.request.path}", 418
+
+    @app.websocket("/ws")
+    async def ws() -> None:
+        await websocket.send(current_user.id)
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
@@ -154,6 +120,10 @@ async def test_flask_login_logs_in_remembers_and_logs_out(asynchronous: bool) ->
         assert "remember_token" in client.cookies
         assert (await client.get("/me")).text == "ada True"
         assert (await client.get("/plain")).text == "plain ada"
+        assert (await client.get("/stream")).text == "ada /me"
+        assert (await client.get("/error")).text == "ada at /error"
+        async with client.http.ws_connect(f"{client.url}/ws") as socket:
+            assert await socket.receive_str(timeout=10) == "ada"
         client.forget("session")
         assert (await client.get("/me")).text == "ada False", "from the remember cookie, which makes no fresh login"
         assert (await client.post("/logout")).text == "False"
@@ -182,9 +152,24 @@ class NameForm(FlaskForm):  # type: ignore[misc]
     name = StringField("Name", validators=[DataRequired()])
 
 
+class FileForm(FlaskForm):  # type: ignore[misc]
+    file = FileField(validators=[FileRequired(), FileAllowed(["txt"])])
+
+
 def form_app() -> Quart:
     app = make_app()
     csrf = CSRFProtect(app)
+
+    @app.post("/file")
+    async def file() -> Any:
+        form = FileForm()
+        if form.validate_on_submit():
+            copy = io.BytesIO()
+            form.file.data.save(app.config["FOLDER"] / form.file.data.filename)
+            form.file.data.seek(0)
+            form.file.data.save(copy)
+            return copy.getvalue()
+        return form.errors
 
     @app.route("/form", methods=["GET", "POST"])
     async def form() -> Any:
@@ -225,6 +210,37 @@ async def test_flask_wtf_takes_a_form_with_its_token_and_refuses_others() -> Non
         assert (await client.post("/hook", json={"a": [1]})).json() == {"a": [1]}
         async with Visitor(client.url) as stranger:
             assert (await stranger.post("/form", data={**good, "name": "ada"})).status_code == 400
+
+
+async def test_an_uploaded_file_is_validated_and_saved_by_a_plain_call(tmp_path: Path) -> None:
+    app = await asyncio.to_thread(form_app)
+    app.config.update(WTF_CSRF_ENABLED=False, FOLDER=tmp_path)
+    async with visiting(app) as client:
+        upload, wrong = aiohttp.FormData(), aiohttp.FormData()
+        upload.add_field("file", b"text", filename="a.txt")
+        wrong.add_field("file", b"text", filename="a.exe")
+        assert (await client.post("/file", data=upload)).text == "text"
+        assert "approved extension" in (await client.post("/file", data=wrong)).text
+    assert await asyncio.to_thread((tmp_path / "a.txt").read_text) == "text"
+
+
+def blueprints_app() -> Quart:
+    """The blueprints that are protected ask for it: ``csrf.exempt`` does not know Quart's."""
+    app = make_app(WTF_CSRF_CHECK_DEFAULT=False)
+    csrf = CSRFProtect(app)
+    pages, api = Blueprint("pages", __name__), Blueprint("api", __name__)
+    pages.before_request(csrf.protect)
+    pages.post("/page")(lambda: "page")
+    api.post("/api")(lambda: "api")
+    app.register_blueprint(pages)
+    app.register_blueprint(api)
+    return app
+
+
+async def test_flask_wtf_protects_one_blueprint() -> None:
+    async with visiting(await asyncio.to_thread(blueprints_app)) as client:
+        assert (await client.post("/page")).status_code == 400
+        assert (await client.post("/api")).text == "api"
 
 
 # -- Flask-Babel ---------------------------------------------------------------------------------------------------
@@ -350,121 +366,3 @@ async def test_flask_principal_knows_the_identity_and_asks_for_permission() -> N
         await client.post("/login/ada")
         assert (await client.get("/admin")).text == "admin ada"
         assert (await client.get("/plain")).text == "plain ada"
-
-
-# -- the proxies themselves ----------------------------------------------------------------------------------------
-
-
-def proxy_app() -> Quart:
-    app = make_app()
-    app.config["SERVER_NAME"] = None
-
-    @app.post("/all")
-    async def everything() -> Any:
-        flask.g.word = "g"
-        flask.session["n"] = session.get("n", 0) + 1
-        flask.flash("flashed")
-        flask.after_this_request(lambda response: response.headers.set("X-After", "yes") or response)
-        request = flask.request
-        return {
-            "form": request.form.to_dict(),
-            "values": request.values.to_dict(),
-            "contexts": [flask.has_request_context(), flask.has_app_context()],
-            "app": flask.current_app == app,
-            "g": g.word,
-            "url": flask.url_for("everything", page=2),
-            "endpoint": request.endpoint,
-            "flashes": flask.get_flashed_messages(),
-            "template": flask.render_template_string("{{ word }} {{ g.word }}", word="w"),
-            "generated": "".join(flask.stream_template_string("{{ word }}", word="s")),
-        }
-
-    @app.post("/json")
-    def body() -> Any:
-        return {"json": flask.request.json, "data": len(flask.request.data), "read": len(flask.request.stream.read())}
-
-    @app.get("/cors")
-    @cross_origin(origins="https://a.example")
-    async def cors() -> Any:
-        return await make_response("ok")
-
-    @app.get("/stream")
-    async def stream() -> Any:
-        @flask.copy_current_request_context
-        def later() -> str:
-            return flask.request.args["a"]
-
-        async def parts() -> AsyncIterator[str]:
-            yield await asyncio.get_running_loop().run_in_executor(None, later)
-
-        return parts()
-
-    return app
-
-
-async def test_every_proxy_of_flask_s_has_quart_s_values() -> None:
-    app = await asyncio.to_thread(proxy_app)
-    async with visiting(app) as client:
-        answer = await client.post("/all?q=1", data={"a": "b"})
-        assert answer.headers["X-After"] == "yes"
-        assert answer.json() == {
-            "form": {"a": "b"},
-            "values": {"a": "b", "q": "1"},
-            "contexts": [True, True],
-            "app": True,
-            "g": "g",
-            "url": "/all?page=2",
-            "endpoint": "everything",
-            "flashes": ["flashed"],
-            "template": "w g",
-            "generated": "s",
-        }
-        assert (await client.post("/json", json=[1, 2])).json() == {"json": [1, 2], "data": 6, "read": 6}
-        cors = await client.get("/cors", headers={"Origin": "https://a.example"})
-        assert (cors.text, cors.headers["Access-Control-Allow-Origin"]) == ("ok", "https://a.example")
-        assert (await client.get("/stream?a=later")).text == "later"
-
-
-async def test_a_real_context_of_flask_s_wins_and_all_is_set_back() -> None:
-    app, real = await asyncio.to_thread(make_app), await asyncio.to_thread(flask.Flask, "real")
-    assert not flask.has_app_context()
-    async with app.test_request_context("/quart"):
-        assert flask.request.path == "/quart"
-        with real.test_request_context("/flask"):
-            assert (flask.request.path, flask.current_app.name) == ("/flask", "real")
-            async with app.test_request_context("/within"):
-                assert flask.request.path == "/flask"
-        assert (flask.request.path, flask.current_app == app) == ("/quart", True)
-    assert not flask.has_request_context()
-    assert not flask.has_app_context()
-    async with app.app_context():
-        assert (flask.current_app == app, flask.has_request_context()) == (True, False)
-        flask.g.a = 1
-        assert g.a == 1
-    assert not flask.has_app_context()
-
-
-async def test_the_websocket_is_the_request(tmp_path: Path) -> None:
-    app = await asyncio.to_thread(make_app)
-
-    @app.websocket("/ws")
-    async def ws() -> None:
-        from decant.quart import websocket
-
-        await websocket.send(f"{flask.request.path} {flask.request.args['a']} {flask.has_request_context()}")
-
-    async with app.test_client().websocket("/ws?a=1") as connection:
-        assert await connection.receive() == "/ws 1 True"
-
-
-def test_an_application_without_it_is_as_before_and_wrong_ones_are_refused() -> None:
-    share_proxies(app := make_app())  # a second time: nothing more
-    assert "decant.proxies" in app.extensions
-    with pytest.raises(TypeError, match=r"share_proxies\(\) is for a decant.Quart application, not Flask"):
-        share_proxies(flask.Flask("x"))  # type: ignore[arg-type]
-
-
-def test_a_flask_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("decant.flask.flask_globals.version", lambda name: "3.2.0")
-    with pytest.raises(RuntimeError, match=r"knows the contexts of Flask 3.0 and 3.1, not those of 3.2.0: install"):
-        Variables()
