@@ -24,12 +24,14 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from ..faces import called, io_method
+from .dispatch import is_durable
 
 __all__ = ["Control", "Inspect"]
 
 Replies = list[dict[str, Any]]
 _TIMEOUT_S: Final = 1.0
 _PURGED_AT_ONCE: Final = 1000
+_READ_AT_ONCE: Final = 100
 
 
 class Control:
@@ -142,13 +144,12 @@ class Control:
     async def purge(self, connection: Any = None) -> int:
         """Revoke every job that waits, in all queues; how many. What runs goes on."""
         runtime = self._tasks.runtime()
-        purged: set[str] = set()
+        number = 0
         if runtime.ledger is not None:
             while ids := await _waiting(runtime.ledger):
                 await runtime.revoke(ids, False, "SIGTERM")
-                purged.update(map(str, ids))
-        await _purge_index(runtime, purged)
-        return len(purged)
+                number += len(ids)
+        return number + await _purge_index(runtime)
 
     discard_all = purge
 
@@ -346,18 +347,37 @@ async def _waiting(ledger: Any) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-async def _purge_index(runtime: Any, purged: set[str]) -> None:
-    """Take out of Redis what waits there, so also jobs that are not durable; their ids go into ``purged``."""
-    redis = runtime.redis
+async def _purge_index(runtime: Any) -> int:
+    """Take out of Redis what waits there; how many of these are nowhere else, so that this is their end."""
+    redis, number = runtime.redis, 0
     async for key in redis.scan_iter(match=f"{_escaped(runtime.names.queue(''))}*", count=1000):
-        ids = await redis.zrange(key, 0, -1)
-        for start in range(0, len(ids), _PURGED_AT_ONCE):
-            some = [one.decode() if isinstance(one, bytes) else one for one in ids[start : start + _PURGED_AT_ONCE]]
-            running = await redis.mget([f"arq:in-progress:{id_}" for id_ in some])
-            waiting = [id_ for id_, holder in zip(some, running, strict=True) if holder is None]
-            if waiting:
-                await asyncio.gather(redis.zrem(key, *waiting), redis.delete(*(f"arq:job:{id_}" for id_ in waiting)))
-                purged.update(waiting)
+        ids = [one.decode() for one in await redis.zrange(key, 0, -1)]
+        for start in range(0, len(ids), _READ_AT_ONCE):
+            number += await _purge_some(runtime, key, ids[start : start + _READ_AT_ONCE])
+    return number
+
+
+async def _purge_some(runtime: Any, key: Any, ids: list[str]) -> int:
+    redis = runtime.redis
+    running, known = await asyncio.gather(
+        redis.mget([f"arq:in-progress:{id_}" for id_ in ids]), redis.mget([f"arq:job:{id_}" for id_ in ids])
+    )
+    waiting = {id_: job for id_, holder, job in zip(ids, running, known, strict=True) if holder is None}
+    durable = [id_ for id_, job in waiting.items() if job is not None and is_durable(job)]
+    alone = sum(job is not None for job in waiting.values()) - len(durable)  # without a definition: revoked before
+    for id_ in await _not_ended(runtime.ledger, durable):  # asked for meanwhile
+        del waiting[id_]
+    if waiting:
+        await asyncio.gather(redis.zrem(key, *waiting), redis.delete(*(f"arq:job:{id_}" for id_ in waiting)))
+    return alone
+
+
+async def _not_ended(ledger: Any, ids: list[str]) -> list[str]:
+    if ledger is None or not ids:
+        return []
+    query = "SELECT id FROM decant_jobs WHERE id = ANY($1::uuid[]) AND finished IS NULL"
+    async with ledger.connection() as connection:
+        return [str(row["id"]) for row in await connection.fetch(query, ids)]
 
 
 def _escaped(pattern: str) -> str:

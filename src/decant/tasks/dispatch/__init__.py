@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .listening import Listener, Messages
 from .names import ARQ_FUNCTION, Names
-from .pushing import Dispatcher, claimed_from
+from .pushing import Dispatcher, claimed_from, is_durable
 
-__all__ = ["ARQ_FUNCTION", "Dispatcher", "Listener", "Messages", "Names", "claimed_from"]
+__all__ = ["ARQ_FUNCTION", "Dispatcher", "Listener", "Messages", "Names", "claimed_from", "is_durable"]

@@ -18,12 +18,12 @@ from weakref import WeakKeyDictionary
 from ...bridge import flow
 from ...errors import Overloaded, Unavailable
 from ...redis import Redis
-from ..codec import encode, encode_arq
+from ..codec import decode_arq, encode, encode_arq
 from ..job import Claimed, Job
 from .later import Later
 from .names import ARQ_FUNCTION, Names
 
-__all__ = ["Dispatcher", "claimed_from"]
+__all__ = ["Dispatcher", "claimed_from", "is_durable"]
 
 T = TypeVar("T")
 logger = logging.getLogger("decant.tasks")
@@ -173,3 +173,12 @@ def _definition(job: Job, now_ms: int) -> bytes:
     if not job.durable:
         args += (job.payload, _extras(job))
     return encode_arq({"t": None, "f": ARQ_FUNCTION, "a": args, "k": {}, "et": now_ms})
+
+
+def is_durable(definition: bytes) -> bool:
+    """Whether a job that Redis has is in the ledger too, by its definition; not so one that cannot be read."""
+    try:
+        job = decode_arq(definition)
+        return job["f"] == ARQ_FUNCTION and len(job["a"]) == 2
+    except Exception:  # somebody else has put it there
+        return False
