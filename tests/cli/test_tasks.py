@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
 
-from tests.cli.test_worker_tasks import TOYS, Producer, ledger_url
+from tests.cli.forking import Forking
+from tests.cli.test_worker_tasks import TOYS, Producer
 from tests.cli.toys import Project, Start
+from tests.ledgers import ledger_database, ledger_url
 
-__all__ = ["ledger_url"]  # a fixture
+__all__ = ["ledger_database", "ledger_url"]  # fixtures
 
 Decant = Callable[..., tuple[int, str]]
 
 
+@pytest.fixture(scope="module")
+def forking() -> Iterator[Forking]:
+    made = Forking()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def decant(project: Project, ledger_url: str, redis_url: str) -> Decant:
+def decant(project: Project, forking: Forking, ledger_url: str, redis_url: str) -> Decant:
     """Run ``decant tasks -A toytasks:app …``; its exit status and output."""
     project.write("toytasks.py", TOYS)
 
     def run(*arguments: str, target: str = "toytasks:app") -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "decant.cli", "tasks", "-A", target, *arguments],
-            cwd=project.root,
-            env=os.environ | {"DATABASE_URL": ledger_url, "REDIS_URL": redis_url},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-        )
-        return done.returncode, (done.stdout + done.stderr).strip()
+        options = ("tasks", "-A", target, *arguments)
+        return forking(*options, cwd=project.root, DATABASE_URL=ledger_url, REDIS_URL=redis_url)
 
     return run
 
@@ -48,18 +46,18 @@ def test_a_job_from_the_shell_to_its_result(
     assert decant("status", "-t", "0.2") == (1, "0 workers answer")
     worker = start("worker", "toytasks:app", "-n", "toy", DATABASE_URL=ledger_url, REDIS_URL=redis_url)
     worker.expect("is ready")
-    status, output = decant("status")
+    status, output = decant("status", "-t", "20")
     assert (status, output.splitlines()[-1]) == (0, "1 worker answers")
     status, id_ = decant("call", "quick", "-a", '["grüße"]')
     assert status == 0
     status, output = decant("result", id_, "--wait", "30")
     assert (status, json.loads(output)) == (0, {"state": "SUCCESS", "result": "grüße"})
-    status, output = decant("inspect", "registered", "-d", "toy")
+    status, output = decant("inspect", "registered", "-d", "toy", "-t", "20")
     [names] = json.loads(output).values()
     assert {"quick", "slow", "thread"} <= set(names)
-    status, output = decant("control", "pool_grow", "3")
+    status, output = decant("control", "pool_grow", "3", "-t", "20")
     assert "up to 43 jobs at once" in output
-    assert decant("control", "shutdown")[0] == 0
+    assert decant("control", "shutdown", "-t", "20")[0] == 0
     assert worker.ends() == 0
 
 
@@ -68,7 +66,7 @@ def test_what_waits_is_revoked_or_purged(decant: Decant, ledger_url: str, redis_
     first, second = producer.send("quick", 1), producer.send("quick", 2)
     assert decant("revoke", str(first), str(uuid4()))[1].splitlines()[0] == f"{first}: REVOKED"
     assert decant("purge") == (130, "All jobs that wait will be revoked. Go on? [y/N]: decant: interrupted")
-    assert decant("purge", "--force") == (0, "1 jobs were revoked")
+    assert decant("purge", "--force") == (0, "1 jobs were revoked"), "the revoked one is still in Redis"
     assert {producer.record(id_).state for id_ in (first, second)} == {"REVOKED"}
     producer.close()
 
@@ -94,3 +92,31 @@ def test_an_application_without_tasks_is_named(decant: Decant) -> None:
     status, output = decant("status", target="toy:app")
     assert status == 1
     assert "has no tasks: Tasks().init_app(app) is missing" in output
+
+
+SHOP = """
+    import os
+    from celery import Celery
+    from flask import Flask
+
+    app = Flask("shop")
+    app.config["TASKS_DATABASE_URL"] = os.environ["DATABASE_URL"]
+    celery = Celery("shop", broker=os.environ["REDIS_URL"])
+
+    @celery.task(name="shop.add")
+    def add(x, y):
+        return x + y
+"""
+
+
+def test_the_jobs_of_a_celery_application(decant: Decant, project: Project) -> None:
+    """It is settled where they are by the configuration of the Flask application beside it."""
+    project.write("shop.py", SHOP)
+    status, id_ = decant("--faces", "call", "shop.add", "-a", "[1, 2]", target="shop:celery")
+    assert status == 0
+    assert json.loads(decant("--faces", "result", id_, target="shop")[1]) == {"state": "PENDING", "result": None}
+    assert decant("--faces", "purge", "--force", target="shop") == (0, "1 jobs were revoked")
+    assert json.loads(decant("--faces", "result", id_, target="shop")[1])["state"] == "REVOKED"
+    status, output = decant("--faces", "status", target="shop:app")
+    assert status == 1
+    assert output.endswith("is no Celery application, and no Flask application that has one")

@@ -11,14 +11,15 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import create_engine
 
 from decant import Quart
 from decant.monitor import Monitor
 from decant.tasks import Tasks
-from decant.tasks.ledger import tables
 
+from ..ledgers import ledger_database, ledger_url
 from . import sample
+
+__all__ = ["ledger_database", "ledger_url"]  # fixtures
 
 HISTORY = """
 INSERT INTO decant_jobs (id, task, queue, payload, summary, state, attempt, worker, created, started, finished)
@@ -32,19 +33,6 @@ SELECT md5(n::text)::uuid,
        now() - n * interval '1 second' + interval '20 ms'
 FROM generate_series(1, {rows}) AS n
 """
-
-
-def make_tables(database_url: str) -> None:
-    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
-    tables.metadata.create_all(engine)
-    engine.dispose()
-
-
-@pytest.fixture
-def ledger_url(database_url: str) -> str:
-    """A database that has the ledger's tables, empty."""
-    make_tables(database_url)
-    return database_url
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ async def test_who_may_no_longer_see_is_told_no_more(make_site: Any, monkeypatch
 
 
 async def test_the_head_of_a_stream_ends(site: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         answer = await site.client.head("/jobs/live")
     assert answer.content_type.startswith("text/event-stream")
 

@@ -15,7 +15,8 @@ from decant.monitor import facts, history
 from decant.monitor.filters import Cursor, JobFilter
 from decant.monitor.listing import _with_known, statements
 
-from .conftest import HISTORY, make_tables
+from ..ledgers import new_ledger
+from .conftest import HISTORY
 
 ROWS = 200_000
 NOW = datetime.now(UTC)
@@ -35,13 +36,7 @@ FROM generate_series(1, 20000) AS n
 @pytest.fixture(scope="module")
 def explain(servers: Any) -> Iterator[Any]:
     """Explains a statement on a ledger of 200,000 jobs: the types of the plan's nodes, each with its table."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(servers.database_url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-    base, _, query = servers.database_url.partition("?")
-    url = f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
-    make_tables(url)
-    with psycopg.connect(url, autocommit=True) as connection:
+    with new_ledger(servers) as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute(HISTORY.format(rows=ROWS, waiting=100))
         connection.execute(STATS)
         connection.execute(ATTEMPTS)
@@ -61,8 +56,6 @@ def explain(servers: Any) -> Iterator[Any]:
             return nodes
 
         yield plan
-    with psycopg.connect(servers.database_url, autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _walk(node: dict[str, Any], found: set[tuple[str, str]]) -> None:

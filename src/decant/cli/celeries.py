@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import Any
 
@@ -37,11 +36,11 @@ def settled(found: Any) -> Any:
     """The Celery application, for which it is settled where its jobs are. Others come back as they are.
 
     A Flask application's is that in its ``extensions``; the Flask application of a Celery's is found among those that
-    the modules have in which the Celery application is.
+    the modules have.
 
     :raises DecantError: if that cannot be settled.
     """
-    celery, app = (twin_of(found), _flask_of(twin_of(found))) if _settles(found) else (_celery_of(found), found)
+    celery, app = (twin_of(found), None) if _settles(found) else (_celery_of(found), found)
     if celery is None:
         return found
     celery.settle(app)
@@ -56,19 +55,3 @@ def _celery_of(app: Any) -> Any:
     extensions = getattr(app, "extensions", None)
     found = twin_of(extensions.get("celery")) if isinstance(extensions, dict) else None
     return found if _settles(found) else None
-
-
-def _flask_of(celery: Any) -> Any:
-    """That in whose ``extensions`` it is, else the only one beside it."""
-    beside = []
-    for module in list(sys.modules.values()):
-        values = list(vars(module).values())
-        if any(twin_of(value) is celery for value in values if type(value).__name__ != "LocalProxy"):
-            beside += [value for value in values if _is_flask(value)]
-    own = [app for app in beside if _celery_of(app) is celery]
-    distinct = list({id(app): app for app in own or beside}.values())
-    return distinct[0] if len(distinct) == 1 else None
-
-
-def _is_flask(value: Any) -> bool:
-    return any(kind.__module__ == "flask.app" and kind.__name__ == "Flask" for kind in type(value).__mro__)

@@ -14,6 +14,9 @@ import click
 
 from ..errors import CommandError
 from ..faces import twin_of
+from ..flask.async_db import use_async_drivers
+from ..flask.installing import install
+from .celeries import celery_in, settled
 from .project import Project, load_target
 
 __all__ = ["tasks"]
@@ -53,25 +56,43 @@ _timeout = click.option(
 
 @click.group()
 @click.option("-A", "--app", "target", help="The application, as app.asgi:app; by default that of [tool.decant].")
+@click.option("--faces", is_flag=True, help="The application is written for Celery: its imports give Decant's faces.")
 @click.pass_context
-def tasks(ctx: click.Context, target: str | None) -> None:
+def tasks(ctx: click.Context, target: str | None, faces: bool) -> None:
     """Ask and tell workers, and see to jobs. Answers are JSON."""
-    ctx.obj = target
+    ctx.obj = target, faces
 
 
 def _run(ctx: click.Context, call: Callable[[Any], Awaitable[Any]]) -> Any:
     """Run ``call(tasks)`` in a context of the application, bounded by what it does itself."""
-    app = _app(ctx.obj)
-    found = twin_of(getattr(app, "extensions", {}).get("tasks"))
-    if found is None:
-        raise CommandError(f"the application {app!r} has no tasks: Tasks().init_app(app) is missing")
+    app, found = (_celery if ctx.obj[1] else _plain)(ctx.obj[0])
     return asyncio.run(_called(app, found, call))
 
 
-def _app(target: str | None) -> Any:
+def _plain(target: str | None) -> tuple[Any, Any]:
+    """The application, and its tasks."""
+    app = _app(target, load_target)
+    found = twin_of(getattr(app, "extensions", {}).get("tasks"))
+    if found is None:
+        raise CommandError(f"the application {app!r} has no tasks: Tasks().init_app(app) is missing")
+    return app, found
+
+
+def _celery(target: str | None) -> tuple[Any, Any]:
+    """What holds the settings of a Celery application, and that itself; ``target`` is as for the worker."""
+    install()
+    use_async_drivers()
+    app = _app(target, load_target if target is None or ":" in target else celery_in)
+    found = settled(app)
+    if found is app:
+        raise CommandError(f"{app!r} is no Celery application, and no Flask application that has one")
+    return found.runtime().app, found
+
+
+def _app(target: str | None, load: Callable[[str, str], Any]) -> Any:
     if target is not None:
         sys.path.insert(0, str(Path.cwd()))
-        return load_target(target, "--app")
+        return load(target, "--app")
     project = Project.find(Path.cwd())
     project.extend_import_path()
     if project.app is None:

@@ -11,7 +11,9 @@ from weakref import WeakKeyDictionary
 from quart import Blueprint, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
+from ..bridge import in_thread
 from ..errors import ConfigError, Overloaded, Unavailable
+from ..faces import twin_of
 from ..tasks.beat.ticker import Ticker
 from . import access, acting, api, api_tasks, pages, pages_of_jobs, rendering
 from .access import Guard
@@ -38,7 +40,8 @@ class Monitor(Blueprint):
 
         app.register_blueprint(Monitor(tasks, guard=is_admin), url_prefix="/jobs")
 
-    :param tasks: whose jobs, workers and schedules are shown.
+    :param tasks: whose jobs, workers and schedules are shown: a :class:`~decant.tasks.Tasks`, or its face; or the
+        Celery application of code that runs under :func:`decant.flask.install`.
     :param guard: called in the context of each request, async or not. ``True`` lets it pass; ``False`` is answered with
         403; a response, as ``redirect(url_for("login"))``, is sent. Only ``/healthcheck``, the style sheet and the
         script are served without asking.
@@ -67,8 +70,9 @@ class Monitor(Blueprint):
         if metrics not in _METRICS:
             raise ConfigError("metrics", metrics, f"one of {', '.join(map(repr, _METRICS))} is allowed")
         super().__init__(name, __name__, static_folder="static", static_url_path="/static", **options)
-        self.tasks, self.guard, self.may_act = tasks, guard, may_act
+        self.tasks, self.guard, self.may_act = twin_of(tasks), guard, may_act
         self.read_only, self.metrics, self.home = read_only, metrics, home
+        self._shown = False
         self.environment = rendering.environment()
         self._recent: WeakKeyDictionary[asyncio.AbstractEventLoop, Recent] = WeakKeyDictionary()
         self._hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -94,6 +98,7 @@ class Monitor(Blueprint):
     @property
     def store(self) -> Store:
         """The current application's."""
+        self._shown = True
         return Store(self.tasks.runtime(current_app._get_current_object()))  # type: ignore[attr-defined]
 
     @property
@@ -114,7 +119,7 @@ class Monitor(Blueprint):
     @property
     def ticker(self) -> Ticker:
         """Reads and changes the schedule."""
-        return Ticker(self.tasks, current_app._get_current_object())  # type: ignore[attr-defined]
+        return Ticker(self.tasks, self.store.runtime.app)
 
     def task_names(self) -> list[str]:
         """The application's tasks, without those that every :class:`~decant.tasks.Tasks` has."""
@@ -155,7 +160,10 @@ class Monitor(Blueprint):
 
     async def _admit(self) -> Any:
         endpoint = (request.endpoint or "").rpartition(".")[2]
-        if endpoint in _OPEN or (endpoint == "metrics" and self.metrics == "open"):
+        if endpoint in _OPEN:
+            return None
+        await self._settle()
+        if endpoint == "metrics" and self.metrics == "open":
             return None
         if self.guard is not None and (answer := await access.ask(self.guard)) is not None:
             return answer
@@ -170,6 +178,12 @@ class Monitor(Blueprint):
         else:
             await access.check_form()
         return None
+
+    async def _settle(self) -> None:
+        """Of a Celery application: settle where its jobs are, if nobody has asked for one yet."""
+        settle = getattr(type(self.tasks), "settle", None)
+        if settle is not None:
+            await in_thread(settle, self.tasks)
 
     async def _answer_problem(self, problem: Problem | SearchError) -> Response:
         status = problem.status if isinstance(problem, Problem) else 400
@@ -189,6 +203,11 @@ class Monitor(Blueprint):
         hub = self._hubs.pop(asyncio.get_running_loop(), None)
         if hub is not None:
             await hub.aclose()
+        if self._shown:
+            runtime, app = self.store.runtime, current_app._get_current_object()  # type: ignore[attr-defined]
+            if runtime.app is not app:  # a Flask application's, which closes nothing when the server ends
+                await runtime.aclose()
+                await runtime.redis.aclose()
 
 
 def _is_api() -> bool:

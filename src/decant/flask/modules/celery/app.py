@@ -18,6 +18,7 @@ from ....faces import faced, io_method, twin_of
 from ....tasks.keys import REPLACED
 from ....tasks.request import current
 from ....tasks.settings import _imported
+from .beside import flask_of
 from .conf import CeleryConf, settings_of
 from .place import Place, found
 from .task import Task
@@ -162,18 +163,19 @@ class Celery(tasks_.Tasks):
     # -- where its jobs are ----------------------------------------------------------------------------------------
 
     def _app(self, app: Any = None) -> Any:
-        if self._site is None:
-            self.settle(flask.current_app._get_current_object() if flask.has_app_context() else None)  # type: ignore[attr-defined]
+        self.settle()
         return self._site
 
     def settle(self, app: flask.Flask | None = None) -> None:
         """Settle where the jobs are, once.
 
-        :param app: the Flask application, if it is known: its configuration counts.
+        :param app: the Flask application whose configuration counts; by default the current one, else see
+            :func:`.beside.flask_of`.
         :raises ConfigError: see :func:`.place.found`; also ``DatabaseUnavailable``.
         """
         if self._site is not None:
             return
+        app = app or _current_flask() or flask_of(self)
         config = {} if app is None else dict(app.config)
         place = wait(found(self._conf, config))  # not under the lock: who waits for that may hold the loop
         with self._settling:
@@ -209,6 +211,11 @@ class Celery(tasks_.Tasks):
 
     def close(self) -> None:
         """What it has open ends with its loop."""
+
+
+def _current_flask() -> flask.Flask | None:
+    found: Any = flask.current_app._get_current_object() if flask.has_app_context() else None  # type: ignore[attr-defined]
+    return found if isinstance(found, flask.Flask) else None  # share_proxies() has a Quart application there
 
 
 def _class(name: str) -> Any:
