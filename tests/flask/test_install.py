@@ -29,6 +29,8 @@ CHECK = """
 
     assert not hasattr(celery, "bugreport")
     assert getattr(celery, "platforms", None) is None
+    for module, version in json.load(open(sys.argv[1]))["versions"].items():
+        assert getattr(sys.modules[module], "__version__", version) == version
     print(json.dumps(missing))
 """
 
@@ -100,6 +102,35 @@ def test_it_says_what_it_replaced_and_is_undone() -> None:
         "decant.flask: imports are no longer replaced: flask_caching, flask_cors",
         "flask_caching False",
     ]
+
+
+def test_its_modules_behave_like_others() -> None:
+    """``import *``, a reload, imports in several threads at once; undone beside what is no module."""
+    out = run_program("""
+        import importlib, sys, threading
+        from decant.flask import install, uninstall
+
+        install()
+        names = ["flask_cors.core", "flask_executor.futures", "flask_cors", "flask_executor.executor", "flask_cdn"]
+        found, together = [], threading.Barrier(4)
+        def load(order):
+            together.wait(20)
+            found.append({name: id(importlib.import_module(name)) for name in order})
+        threads = [threading.Thread(target=load, args=(names[n:] + names[:n],)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(40)
+        print([ids == found[0] for ids in found])
+        star = {}
+        exec("from flask_cors import *", star)
+        import flask_cors
+        print(star["CORS"] is flask_cors.CORS is importlib.reload(flask_cors).CORS, "names" in star)
+        sys.modules["flask_limiter"] = None
+        uninstall()
+        print([name for name in sys.modules if name.startswith("flask_")])
+    """)
+    assert out.splitlines() == ["[True, True, True, True]", "True False", "['flask_limiter']"]
 
 
 def test_it_comes_too_late_where_a_target_or_a_submodule_is_imported() -> None:
@@ -245,7 +276,7 @@ def test_cached_values_are_those_of_flask_caching_both_ways(redis_url: str) -> N
         from decant.flask import install
         if sys.argv[1] == "faces":
             install()
-        from flask import Flask
+        from flask import Flask, abort, make_response
         from flask_caching import Cache
         app = Flask(__name__)
         with warnings.catch_warnings(record=True) as caught:
@@ -256,17 +287,29 @@ def test_cached_values_are_those_of_flask_caching_both_ways(redis_url: str) -> N
             found = cache.get("from " + sys.argv[3])
             print(found)
             cache.set("from " + sys.argv[1], {"a": (1, {2}), "n": 3})
+        answers = {
+            "text": lambda: sys.argv[1],
+            "pairs": lambda: ({"by": sys.argv[1]}, 201, {"X-By": sys.argv[1]}),
+            "response": lambda: make_response(sys.argv[1], 202),
+            "error": lambda: abort(404, sys.argv[1]),
+        }
+        for name, answer in answers.items():
+            answer.__name__ = name
+            app.add_url_rule(f"/<by>/{name}", name, cache.cached(60)(lambda by, answer=answer: answer()))
+        client = app.test_client()
+        for writes in (sys.argv[1], sys.argv[3]):
+            said = [client.get(f"/{writes}/{name}") for name in answers]
+        print([answer.status_code for answer in said], all(sys.argv[3] in answer.text for answer in said))
     """
     value = "{'a': (1, {2}), 'n': 3}"
+    answers = "[200, 201, 202, 404] True"
     run_program(program, "original", redis_url, "nobody", "{}")
     faced = run_program(program, "faces", redis_url, "original", "{}").splitlines()
-    assert faced[1] == value
+    assert faced[1:] == [value, answers]
     assert "pickle" in faced[0]
-    assert run_program(program, "original", redis_url, "faces", "{}").splitlines()[1] == value
-    assert run_program(program, "faces", redis_url, "faces", "{'CACHE_SERIALIZER': 'msgpack'}").splitlines() == [
-        "[]",
-        "None",
-    ]
+    assert run_program(program, "original", redis_url, "faces", "{}").splitlines()[1:] == [value, answers]
+    other = run_program(program, "faces", redis_url, "faces", "{'CACHE_SERIALIZER': 'msgpack'}").splitlines()
+    assert other[:2] == ["[]", "None"]
 
 
 def test_what_needs_an_extra_is_missed_where_it_is_used() -> None:

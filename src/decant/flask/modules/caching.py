@@ -222,6 +222,7 @@ MODULES: Final = {
     "flask_caching": Module(
         {
             "Cache": face(Cache),
+            "__version__": "2.5.1",
             "CachedResponse": cache.CachedResponse,
             "SUPPORTED_HASH_FUNCTIONS": cache.SUPPORTED_HASH_FUNCTIONS,
             "BaseCache": BaseCache,

@@ -12,7 +12,7 @@ __all__ = ["MODULES"]
 _HELPERS: Final = {"InstanceProxy": "a future is a FutureProxy", "str2bool": "settings are checked at the start"}
 
 MODULES: Final = {
-    "flask_executor": Module({"Executor": executor.Executor}),
+    "flask_executor": Module({"Executor": executor.Executor, "__version__": "1.0.0"}),
     "flask_executor.executor": Module(
         names(
             executor,

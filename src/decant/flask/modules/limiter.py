@@ -20,6 +20,7 @@ MODULES: Final = {
     "flask_limiter": Module(
         {
             "Limiter": face(limiter.Limiter),
+            "__version__": "4.1.1",
             "RequestLimit": face(limiter.RequestLimit),
             "RateLimitExceeded": errors.RateLimitExceeded,
             **_LIMITS,

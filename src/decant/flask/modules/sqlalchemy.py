@@ -18,7 +18,7 @@ _PAGES: Final = {
 
 MODULES: Final = {
     "flask_sqlalchemy": Module(
-        {"SQLAlchemy": face(database.SQLAlchemy)},
+        {"SQLAlchemy": face(database.SQLAlchemy), "__version__": "3.1.1"},
         {
             "BaseQuery": "it is flask_sqlalchemy.query.Query",
             "get_debug_queries": "it is flask_sqlalchemy.record_queries.get_recorded_queries",
