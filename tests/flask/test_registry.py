@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import scoped_session, sessionmaker
 
+from decant import Quart
 from decant.bridge import bridged, in_thread
-from decant.flask import asgi, blocking
+from decant.flask import asgi, blocking, mount
 from decant.flask.registry import make_bridge_local, make_thread_local
 from tests.flask.loop_asking import ask, ask_all, async_drivers
 from tests.serving import serve
@@ -27,11 +28,17 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture
-def bridge_local() -> Iterator[None]:
-    assert make_bridge_local()
+@pytest.fixture(autouse=True)
+def thread_local() -> Iterator[None]:
+    """At the beginning, whatever other tests have served on the loop."""
+    make_thread_local()
     yield
     make_thread_local()
+
+
+@pytest.fixture
+def bridge_local() -> None:
+    assert make_bridge_local()
 
 
 Made = tuple[flask.Flask, "scoped_session[Any]"]
@@ -78,9 +85,21 @@ async def test_fifty_requests_at_once_have_fifty_sessions(
         assert engine.pool.checkedout() == 0
 
 
+async def test_an_application_that_is_mounted_on_the_loop_has_them_too(make: Callable[..., Made]) -> None:
+    """Whose start-up code need not know of it."""
+    app, _ = await asyncio.to_thread(make)
+    front = await asyncio.to_thread(Quart, "front")
+    mount(front, app, views="loop")
+    async with serve(front) as url:
+        answers = found(await ask_all(url, ["/view"] * 5))
+    assert answers == [{"shared": False, "same": True}] * 5
+
+
 async def test_without_it_requests_on_the_loop_would_share_one(make: Callable[..., Made]) -> None:
     app, _ = await asyncio.to_thread(make)
-    async with serve(asgi(app, views="loop")) as url:
+    served = asgi(app, views="loop")
+    make_thread_local()
+    async with serve(served) as url:
         answers = await ask_all(url, ["/view"] * 5)
     assert [body for status, body in answers if status == 500 or '"shared":true' in body]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from ..errors import ConfigError
 from ..quart.stopping import Connections
 from .exchange import Exchange, Limits
 from .lifespan import Lifespan
+from .registry import make_bridge_local
 from .views import Views
 from .watchdog import Watchdog
 from .websockets import Sockets
@@ -40,7 +42,8 @@ def asgi(
     """A Flask application, unmodified, as an ASGI application.
 
     :param views: ``"threads"``: each request in one of ``threads``, as Gunicorn's gthread worker has it. ``"loop"``: on
-        the event loop, where what blocks holds everyone, but what waits by :func:`decant.wait` holds no one.
+        the event loop, where what blocks holds everyone, but what waits by :func:`decant.wait` holds no one; there
+        SQLAlchemy's plain ``scoped_session`` gives a session per request (:mod:`decant.flask.registry`).
     :param threads: how many requests run in threads at once.
     :param max_queued: how many more may queue for a thread; one more is answered 503 with ``Retry-After`` at once.
     :param sockets: how many WebSockets of unmodified extensions may be open; each has a thread for its whole life.
@@ -55,6 +58,8 @@ def asgi(
     for name, value in given.items():
         if value <= 0:
             raise ConfigError(name, value, "a number above 0 is needed")
+    if views == "loop" and "sqlalchemy" in sys.modules:
+        make_bridge_local()  # or requests would share the session of a plain scoped_session
     pool = Threads(threads, max_queued=max_queued, grace_s=grace_s)
     return Asgi(app, views, pool, Limits(spool, max_body, idle_s, grace_s), sockets)
 
