@@ -1,13 +1,18 @@
-"""QR codes, drawn in processes that are there already."""
+"""QR codes, drawn in processes that stay."""
 
-from shortener.qr import KEPT_S, draw
+import multiprocessing
+
+from shortener.qr import KEPT_S
 from shortener.urls import short_url
 
 from decant.quart import Response, request
 
+from .drawing import draw
 from .extensions import cache, cpu
 
 TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+# The server from which those processes are forked imports these once, and not each of them.
+multiprocessing.set_forkserver_preload(["__main__", "decant.executor", draw.__module__])
 
 
 @cache.memoize(timeout=KEPT_S)
