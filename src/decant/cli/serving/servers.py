@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -151,13 +152,15 @@ def listen(descriptors: Sequence[int]) -> None:
 def accept_no_more(options: Options) -> None:
     """Let the others have the connections that come from now on, while this process still answers on those it has.
 
-    asyncio is told to; another loop finds a socket at the same descriptor to which nobody can connect. Not Granian's.
+    asyncio is told to; others, uvloop and Granian, find a socket at the same descriptor to which nobody can connect.
+    Granian needs the time that this gives it: it would stop only when no connection is waiting, and would close those
+    that have come but not said anything yet.
     """
     loop = asyncio.get_running_loop()
-    for descriptor in options.descriptors if options.server != "granian" else ():
+    for descriptor in options.descriptors:
         if not isinstance(loop, asyncio.SelectorEventLoop) or not loop.remove_reader(descriptor):
-            with socket.socket(socket.AF_UNIX) as nowhere:
-                nowhere.bind("")
+            with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as nowhere:
+                nowhere.bind(f"{folder}/nowhere")
                 nowhere.listen()
                 nowhere.setblocking(False)
                 os.dup2(nowhere.fileno(), descriptor, inheritable=False)

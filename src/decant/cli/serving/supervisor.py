@@ -213,8 +213,15 @@ class Supervisor:
             stopping = [tasks.start(self._stop(worker)) for worker in self.alive]
             if stopping:
                 await asyncio.wait(stopping, timeout=_ACCEPTED_BY_S)
-            for sock in self.sockets if self.options.server != "granian" else ():  # which would never end
-                with suppress(OSError):  # from now on who comes is refused at once, and may go elsewhere
-                    sock.shutdown(socket.SHUT_RDWR)
+            self._refuse()
             for task in stopping:
                 await task
+
+    def _refuse(self) -> None:
+        """From now on who comes is refused at once, and may go elsewhere."""
+        for sock in self.sockets:
+            if self.options.server == "granian":  # which has no others left, and would not bear the end of this one
+                sock.close()
+            else:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
