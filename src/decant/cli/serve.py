@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sys
-import tomllib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from typing import Any
 import click
 
 from ..errors import CommandError
-from .binding import Address, bound_socket, url_of
 from .project import Project
+from .serving.addresses import Bind, BindType, listening, shown
 from .serving.options import SERVERS, Options
 from .serving.servers import check_installed
+from .serving.settings import read_settings
 from .serving.targets import Target
 
 __all__ = ["serve"]
@@ -25,19 +25,6 @@ __all__ = ["serve"]
 _LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
 _DEFAULT_BIND = "127.0.0.1:8000"
 _FILES = ("wsgi.py", "app.py", "asgi.py")
-Bind = tuple[str, int] | str
-
-
-class _Bind(Address):
-    """Also ``unix:PATH``."""
-
-    name = "HOST:PORT|unix:PATH"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Split it."""
-        if isinstance(value, str) and value.startswith("unix:") and len(value) > 5:
-            return value
-        return super().convert(value, param, ctx)
 
 
 @click.command()
@@ -50,7 +37,7 @@ class _Bind(Address):
 @click.option("--threads", type=click.IntRange(1, 10_000), help="Threads for a Flask app's views.  [default: 40]")
 @click.option("-w", "--workers", type=click.IntRange(1, 512), default=1, show_default=True, help="Processes.")
 @click.option(
-    "-b", "--bind", "binds", type=_Bind(), multiple=True, help=f"Where to listen.  [default: {_DEFAULT_BIND}]"
+    "-b", "--bind", "binds", type=BindType(), multiple=True, help=f"Where to listen.  [default: {_DEFAULT_BIND}]"
 )
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="Hypercorn's configuration, a TOML file.")
 @click.option("--server", type=click.Choice(SERVERS), default="hypercorn", show_default=True, help="What serves.")
@@ -75,7 +62,7 @@ def serve(target: str | None, binds: tuple[Bind, ...], config: Path | None, **gi
     check_installed(given["server"])
     settings = _settings(config, given["server"])
     with ExitStack() as stack:
-        sockets = [stack.enter_context(_listening(bind)) for bind in binds or _binds(settings)]
+        sockets = [stack.enter_context(listening(bind)) for bind in binds or _binds(settings, config)]
         if given["server"] == "granian" and len(sockets) > 1:
             raise CommandError("--server granian listens on one address: give --bind once")
         options = Options(
@@ -89,10 +76,13 @@ def serve(target: str | None, binds: tuple[Bind, ...], config: Path | None, **gi
             loglevel=given.pop("loglevel").upper(),
             **given,
         )
-        return asyncio.run(_supervised(options, sockets))
+        if (count := settings.get("workers", 1)) > 1 and count != options.workers:
+            click.echo(f"decant serve: workers = {count} of {config} is not used: give --workers {count}", err=True)
+        encrypted = bool(settings.get("certfile") and settings.get("keyfile"))
+        return asyncio.run(_supervised(options, sockets, [shown(sock, encrypted=encrypted) for sock in sockets]))
 
 
-async def _supervised(options: Options, sockets: list[socket.socket]) -> int:
+async def _supervised(options: Options, sockets: list[socket.socket], addresses: list[str]) -> int:
     from .serving.banner import banner
     from .serving.supervisor import Supervisor
 
@@ -100,7 +90,7 @@ async def _supervised(options: Options, sockets: list[socket.socket]) -> int:
         click.echo(f"decant serve: {text}", err=True)
 
     def started(facts: dict[str, Any]) -> None:
-        click.echo(banner(options, facts, [_shown(sock, options) for sock in sockets]), err=True)
+        click.echo(banner(options, facts, addresses), err=True)
 
     return await Supervisor(options, sockets, {**os.environ, "PYTHONUNBUFFERED": "1"}, say, started).run()
 
@@ -132,45 +122,12 @@ def _settings(config: Path | None, server: str) -> dict[str, Any]:
         return {}
     if server != "hypercorn":
         raise CommandError(f"--config is for Hypercorn; --server {server} has none here")
-    try:
-        settings = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CommandError(f"--config {config} cannot be read: {error}") from error
-    for key in ("insecure_bind", "quic_bind"):
-        if settings.get(key):
-            raise CommandError(f"--config {config} has {key}: decant serve listens where bind says, and nowhere else")
-    return settings
+    return read_settings(config)
 
 
-def _binds(settings: dict[str, Any]) -> list[Bind]:
+def _binds(settings: dict[str, Any], config: Path | None) -> list[Bind]:
     given = settings.get("bind") or [_DEFAULT_BIND]
-    return [_Bind().convert(one, None, None) for one in ([given] if isinstance(given, str) else given)]
-
-
-def _listening(bind: Bind) -> socket.socket:
-    return _unix_socket(bind.removeprefix("unix:")) if isinstance(bind, str) else bound_socket(*bind)
-
-
-def _unix_socket(path: str) -> socket.socket:
-    """A socket in the file system; a file of one that nobody listens on is replaced."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if Path(path).is_socket():
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-                if other.connect_ex(path) == 0:
-                    raise CommandError(f"--bind unix:{path}: another program listens there")
-            os.unlink(path)
-        sock.bind(path)
-    except OSError as error:
-        sock.close()
-        raise CommandError(f"--bind unix:{path}: {error.strerror or error}") from error
-    except CommandError:
-        sock.close()
-        raise
-    return sock
-
-
-def _shown(sock: socket.socket, options: Options) -> str:
-    if sock.family == socket.AF_UNIX:
-        return f"unix:{sock.getsockname()}"
-    return url_of(sock)
+        return [BindType().convert(one, None, None) for one in ([given] if isinstance(given, str) else given)]
+    except click.BadParameter as error:
+        raise CommandError(f"--config {config} has bind = {given!r}: {error.message}") from error

@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import CommandError
 from .options import Options
+from .settings import read_settings
 from .whole import Loop, OneWrite
 
 __all__ = ["accept_no_more", "check_installed", "described", "listen", "loop_factory", "serving"]
@@ -66,7 +67,7 @@ def serving(server: str) -> Serve:
 def _hypercorn_config(options: Options) -> Any:
     from hypercorn.config import Config
 
-    return Config() if options.config is None else Config.from_toml(options.config)
+    return Config() if options.config is None else Config.from_mapping(read_settings(options.config))
 
 
 async def _hypercorn(app: Any, options: Options, stop: asyncio.Event) -> None:
