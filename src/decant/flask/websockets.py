@@ -61,9 +61,6 @@ class Sockets:
         """
         if (await receive())["type"] != "websocket.connect":
             return
-        if self.threads.full:
-            await _refuse(scope, send, _FULL)
-            return
         tunnel = Tunnel(scope, receive, send, grace_s=self.grace_s, idle_s=self.idle_s)
         environ = environ_of(scope, BytesIO(), multiprocess=multiprocess)
         tunnel.prepare(environ)
@@ -81,7 +78,7 @@ class Sockets:
     async def _run(self, environ: dict[str, Any], answer: _Answer) -> None:
         try:
             await self.threads.run(_call, self.app, environ, answer)
-        except Overloaded:  # by those that came at the same moment
+        except Overloaded:
             answer.refuse(_FULL)
 
 
