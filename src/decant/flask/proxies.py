@@ -109,6 +109,7 @@ class _Shared:
     def __init__(self, variables: Variables, app: Quart, context: AbstractAsyncContextManager[Any]) -> None:
         self._variables, self._app, self._context = variables, app, context
         self._token: Token[Any] | None = None
+        self._adapter: _RequestAdapter | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -118,8 +119,8 @@ class _Shared:
         if not self._variables.is_real():
             request = quart.request if quart.has_request_context() else quart.websocket
             app = _AppAdapter(self._variables, self._app, _object(quart.g))
-            adapter = _RequestAdapter(self._variables, app, _object(request), _object(quart.session))
-            self._token = self._variables.request.set(adapter)
+            self._adapter = _RequestAdapter(self._variables, app, _object(request), _object(quart.session))
+            self._token = self._variables.request.set(self._adapter)
         return context
 
     async def __aexit__(self, *error: Any) -> Any:
@@ -128,6 +129,8 @@ class _Shared:
         finally:
             if self._token is not None:
                 self._variables.reset(self._variables.request, self._token)
+            if self._adapter is not None and self._adapter._tokens:
+                self._adapter.push()  # by a stream of Flask 3.0, which enters it before it begins: it is to go on
 
 
 def _object(proxy: Any) -> Any:
