@@ -315,3 +315,35 @@ async def test_an_application_that_aborts_a_connection_of_its_own_is_a_500(
     app.wsgi_app = broken  # type: ignore[method-assign]
     assert (await Call(asgi(app, views=views)).body().answer())[0] == 500
     assert "GET / failed" in caplog.text
+
+
+async def test_what_ends_after_a_whole_answer_is_not_cut_off(app: flask.Flask, views: Views) -> None:
+    """A client that has all may leave at once."""
+    closed: list[str] = []
+
+    @app.get("/")
+    def view() -> Response:
+        def clean_up() -> None:
+            for _ in range(5):
+                wait(asyncio.sleep(0.01))
+            closed.append("closed")
+
+        response = Response("whole")
+        response.call_on_close(clean_up)
+        return response
+
+    call = Call(asgi(app, views=views)).body()
+    await call.until(lambda: call.data == b"whole")
+    call.leave()
+    await asyncio.wait_for(call.task, 10)
+    assert closed == ["closed"]
+
+
+async def test_an_error_for_a_head_request_has_no_body(app: flask.Flask, views: Views) -> None:
+    def broken(environ: Any, start_response: Any) -> Any:
+        raise ValueError("before the head")
+
+    app.wsgi_app = broken  # type: ignore[method-assign]
+    call = Call(asgi(app, views=views), method="HEAD").body()
+    assert await call.answer() == (500, b"")
+    assert int(call.header("content-length") or 0) > 100

@@ -206,6 +206,8 @@ async def test_nothing_is_sent_after_a_close(caplog: Any) -> None:
     client = await Client(shim).accepted()
     stopping = asyncio.create_task(shim.lifespan.stop())
     await until(lambda: "websocket.close" in client.kinds)
+    client.says("receive", text="not read any more")
+    await until(client.received.empty)
     stopped.set()
     assert await client.closed() == 1001
     await stopping
@@ -242,7 +244,7 @@ async def test_a_server_may_raise_for_a_client_that_has_gone(when: str, caplog: 
             with pytest.raises(simple_websocket.ConnectionClosed):
                 ws.receive(timeout=10)
 
-    shim = simple(handle)
+    shim = simple(handle, grace_s=30.0)  # which is not waited for
     client = await Client(shim).accepted()
     client.has_gone = True
     gone.set()
@@ -250,6 +252,33 @@ async def test_a_server_may_raise_for_a_client_that_has_gone(when: str, caplog: 
     client.says("disconnect", code=1006)
     await client.ended()
     assert errors(caplog) == []
+
+
+async def test_a_server_may_raise_for_who_has_gone_when_the_handler_ends(caplog: Any) -> None:
+    gone = threading.Event()
+
+    def handle(peer: Peer) -> None:
+        peer.send(AcceptConnection())
+        gone.wait(10)
+
+    client = await Client(serving(handle)).accepted()
+    client.has_gone = True
+    gone.set()
+    await asyncio.sleep(0.05)
+    client.says("disconnect", code=1006)
+    await client.ended()
+    assert errors(caplog) == []
+
+
+async def test_what_a_client_says_before_it_hears_of_the_close_is_taken() -> None:
+    """A server may stop to read, and not hear of the end, if nobody receives."""
+    client = Client(serving(lambda peer: peer.send(AcceptConnection(), CloseConnection(code=1000))))
+    await until(lambda: "websocket.close" in client.kinds)
+    for _ in range(3):
+        client.says("receive", text="not heard yet")
+    await until(client.received.empty)
+    assert not client.task.done()
+    assert await client.closed() == 1000
 
 
 async def test_a_client_that_takes_nothing_for_too_long_is_left_and_its_thread_given_back(caplog: Any) -> None:
