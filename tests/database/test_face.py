@@ -13,6 +13,7 @@ import flask
 import pytest
 from sqlalchemy import Engine, event, func, inspect, select
 from sqlalchemy.exc import LegacyAPIWarning
+from sqlalchemy.orm import scoped_session
 
 from decant.bridge import bridged
 from decant.database import Query, Session, SQLAlchemy, get_recorded_queries
@@ -256,6 +257,33 @@ def test_db_session_called_is_a_session(
             session.commit()
         with app.app_context():
             assert db.session() is not session
+
+    run(work)
+
+
+def test_listeners_of_the_session(app: flask.Flask, db: Any, models: SimpleNamespace, run: Any) -> None:
+    """As tutorials have it: event.listen(db.session, "before_commit", …) at the top of a module."""
+    heard: list[Any] = []
+
+    @event.listens_for(db.session, "before_commit")
+    def before(session: Any) -> None:
+        heard.extend(session.new)
+
+    db.event.listen(db.session, "after_commit", lambda session: heard.append(session))
+    assert isinstance(db.session, scoped_session)
+
+    def work() -> None:
+        with app.app_context():
+            user = models.User(name="ada")
+            db.session.add(user)
+            db.session.commit()
+            assert heard == [user, db.session()]
+            with db.session.session_factory() as other:  # beside the context's
+                assert isinstance(other, db.session_class)
+                assert other.get(models.User, user.id).name == "ada"
+                assert other is not db.session()
+            db.session.delete(user)
+            db.session.commit()
 
     run(work)
 

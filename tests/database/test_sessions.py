@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import quart
 from sqlalchemy import event, exc, select, text
+from sqlalchemy.orm import object_session
 
 from decant.bridge import bridged, in_thread, wait
 from decant.database import AsyncSession, Session, SQLAlchemy
@@ -40,6 +41,27 @@ async def test_a_task_keeps_its_session_and_a_child_task_has_another(db: SQLAlch
             await asyncio.sleep(0.001)
     await db.session.rollback()
     assert checked_out(db) == 0
+
+
+@pytest.mark.usefixtures("context")
+async def test_the_session_of_a_child_task_that_has_committed_is_closed(
+    db: SQLAlchemy, models: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a callback of the loop, which is no task: what the session had is let go of, and nothing is logged."""
+    await db.session.execute(text("SELECT 1"))  # so that the context's first flow is this one
+
+    async def child() -> Any:
+        user = models.User(name="ada")
+        db.session.add(user)
+        await db.session.commit()
+        return user
+
+    user = await asyncio.create_task(bridged(child()))
+    async with asyncio.timeout(20):
+        while object_session(user) is not None:
+            await asyncio.sleep(0.001)
+    await db.session.rollback()
+    assert not caplog.records
 
 
 @pytest.mark.usefixtures("context")

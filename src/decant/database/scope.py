@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
+from sqlalchemy import orm
 from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
+from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.util import ScopedRegistry
 
 from ..bridge import flow
@@ -116,8 +118,12 @@ class _ByContext:
 
 def start_close(session: AsyncSession) -> asyncio.Task[None] | None:
     """Close a session in a task of its own, which no cancelled request takes along; ``None`` if no I/O was needed."""
-    if not session.sync_session.in_transaction():
-        session.sync_session.close()
+    plain = session.sync_session
+    if not plain.in_transaction():
+        if asyncio.current_task() is None:  # a child task's callback: nobody uses the session, and nothing waits
+            orm.Session.close(plain)
+        else:
+            plain.close()
         return None
     task = asyncio.get_running_loop().create_task(_close(session))
     _closing.add(task)
@@ -137,6 +143,15 @@ async def _close(session: AsyncSession) -> None:
             logger.exception("nor could its connection be dropped")
 
 
+def _plain_factory(factory: async_sessionmaker[AsyncSession]) -> sessionmaker[Any]:
+    """Makes the sessions that ``factory`` makes an ``AsyncSession`` around; listeners to it hear these, too."""
+    options = dict(factory.kw)
+    kind = options.pop("sync_session_class")
+    plain: sessionmaker[Any] = sessionmaker(class_=kind, **options)
+    plain.class_ = kind  # and not a subclass of it, which sessionmaker makes for listeners of its own
+    return plain
+
+
 class ScopedSession(async_scoped_session[AsyncSession]):
     """``db.session``: passes everything on to the session of the current app context and task.
 
@@ -146,6 +161,11 @@ class ScopedSession(async_scoped_session[AsyncSession]):
     """
 
     registry: Any
+    # Its face passes for the scoped_session that it stands for: event.listen(db.session, …) asks for one.
+    __face_members__: ClassVar[dict[str, Any]] = {
+        "__class__": property(lambda face: scoped_session),
+        "session_factory": property(lambda face: _plain_factory(face._twin.session_factory)),
+    }
 
     def __init__(
         self, session_factory: async_sessionmaker[AsyncSession], scopefunc: Callable[[], Any] | None = None

@@ -99,6 +99,7 @@ def _members(cls: type[Any]) -> Iterator[tuple[str, Any]]:
 
 
 _FACE: Final = "__decant_face__"
+_OWN: Final = "__face_members__"  # of a twin: what its face has otherwise, because libraries look for the original's
 _static_types: Final[dict[type[Any], type[Face]]] = {}
 _building: Final = threading.RLock()
 
@@ -126,7 +127,8 @@ def build(cls: type[Any]) -> type[Face]:
         if made is None:
             bases = tuple(build(base) for base in cls.__bases__ if base is not object and base is not Generic)
             body = {"__doc__": cls.__doc__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
-            made = type(cls.__name__, bases or (Face,), body | {"_twin_class": cls} | dict(_members(cls)))
+            members = dict(_members(cls)) | vars(cls).get(_OWN, {})
+            made = type(cls.__name__, bases or (Face,), body | {"_twin_class": cls} | members)
             try:
                 setattr(cls, _FACE, made)
             except TypeError:  # a class written in C
