@@ -122,8 +122,9 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
+        """Not by ``Process.send_signal``, which may take its exit status from asyncio."""
         with suppress(ProcessLookupError):
-            self.process.send_signal(number)
+            os.kill(self.process.pid, number)
 
     def describe_end(self) -> str:
         """How it ended, in words."""

@@ -27,6 +27,15 @@ _DEFAULT_BIND = "127.0.0.1:8000"
 _FILES = ("wsgi.py", "app.py", "asgi.py")
 
 
+class _Hops(click.IntRange):
+    """A number of proxies, not the target that follows an option that other programs have as a flag."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).isdecimal():
+            self.fail(f"{value!r} is no number of proxies, as in --proxy-headers 1", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command()
 @click.argument("target", required=False)
 @click.option(
@@ -41,7 +50,7 @@ _FILES = ("wsgi.py", "app.py", "asgi.py")
 )
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="Hypercorn's configuration, a TOML file.")
 @click.option("--server", type=click.Choice(SERVERS), default="hypercorn", show_default=True, help="What serves.")
-@click.option("--proxy-headers", "hops", type=click.IntRange(0, 10), default=0, help="Proxies that set X-Forwarded-….")
+@click.option("--proxy-headers", "hops", type=_Hops(0, 10), default=0, help="Proxies that set X-Forwarded-….")
 @click.option("--drain", type=click.FloatRange(1, 3600), default=10.0, show_default=True, help="Seconds to end in.")
 @click.option("--health", is_flag=True, help="Answer /healthz and /readyz.")
 @click.option("--access-log", is_flag=True, help="Log each request.")

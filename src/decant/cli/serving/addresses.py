@@ -61,6 +61,8 @@ def _unix_socket(path: str) -> socket.socket:
                 if other.connect_ex(path) == 0:
                     raise CommandError(f"--bind unix:{path}: another program listens there")
             os.unlink(path)
+        elif os.path.lexists(path):
+            raise CommandError(f"--bind unix:{path}: it is there already, and is no socket")
         sock.bind(path)
     except OSError as error:
         sock.close()

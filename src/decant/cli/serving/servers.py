@@ -78,11 +78,21 @@ async def _hypercorn(app: Any, options: Options, stop: asyncio.Event) -> None:
     config.workers, config.debug = 1, False
     config.graceful_timeout, config.shutdown_timeout = options.drain_s, options.drain_s  # what is open ends before
     config.backlog = max(config.backlog, _BACKLOG)
+    _check_certificate(config, options)
     if config.errorlog == "-":
         config.errorlog = _quiet("hypercorn.error")
     if options.access_log and config.accesslog is None:
         config.accesslog = logging.getLogger("hypercorn.access")
     await serve(app, config, shutdown_trigger=stop.wait, mode="asgi")
+
+
+def _check_certificate(config: Any, options: Options) -> None:
+    """Before anybody is told that this process is ready, which Hypercorn would not be."""
+    try:
+        config.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        files = f"certfile = {config.certfile!r} and keyfile = {config.keyfile!r}"
+        raise CommandError(f"--config {options.config} has {files}: {error}") from error
 
 
 async def _uvicorn(app: Any, options: Options, stop: asyncio.Event) -> None:

@@ -103,9 +103,10 @@ class Worker:
         return True
 
     def terminate(self) -> None:
-        """Ask it to end."""
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGTERM)
+        """Ask it to end. Not by ``Process.send_signal``, which may take its exit status from asyncio."""
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill it and what it started."""
