@@ -348,6 +348,12 @@ def test_a_store_of_the_application_s_own_is_called_in_threads(tmp_path: Path) -
         "    def get(self, key): return self.kept.get(key)\n"
         "    def set(self, key, value, timeout=None): self.kept[key] = value; return True\n"
         "    def delete(self, key): return self.kept.pop(key, None) is not None\n"
+        "from flask_caching.backends import SimpleCache\n"
+        "class Own(SimpleCache):\n"
+        "    @classmethod\n"
+        "    def factory(cls, app, config, args, kwargs):\n"
+        "        return cls(threshold=config['CACHE_THRESHOLD'], **kwargs)\n"
+        "    def get(self, key): print(key); return super().get(key)\n"
     )
     out = run_program(
         """
@@ -363,10 +369,15 @@ def test_a_store_of_the_application_s_own_is_called_in_threads(tmp_path: Path) -
             cache = Cache(app, config={"CACHE_TYPE": kind})
             with app.app_context():
                 print(cache.set("flask_cache_a", object), cache.get("flask_cache_a"), cache.delete("flask_cache_a"))
+        app = Flask(__name__)
+        cache = Cache(app, config={"CACHE_TYPE": "stores.Own", "CACHE_THRESHOLD": 1})
+        with app.app_context():
+            cache.set("first", 1), cache.set("second", 2)
+            print(cache.get("first"), cache.get("second"))
         """,
         cwd=tmp_path,
     )
-    assert out.splitlines() == ["True <class 'object'> True"] * 2
+    assert out.splitlines() == ["True <class 'object'> True"] * 2 + ["first", "second", "None 2"]
 
 
 def test_an_env_py_of_flask_migrate_migrates_the_face_s_database(tmp_path: Path) -> None:

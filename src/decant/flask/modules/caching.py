@@ -120,11 +120,21 @@ def _kind(kind: Any) -> Any:
             kind = getattr(import_module(module), name)
         except (ImportError, AttributeError):
             return kind  # decant.cache says what is wrong with it
-    if isinstance(kind, type) and issubclass(kind, BaseCache):
-        factory: Callable[..., Any] = kind.factory
+    if isinstance(kind, type) and _has_own_factory(kind):
+        factory: Callable[..., Any] = kind.factory  # type: ignore[attr-defined]
         return factory
     kind = _TWINS.get(kind, kind) if isinstance(kind, str) else kind
     return getattr(kind, "_twin_class", kind)
+
+
+def _has_own_factory(kind: type[Any]) -> bool:
+    """Whether a class of the application's, or :class:`BaseCache`, has a ``factory``, and not only the store above."""
+    for base in kind.__mro__:
+        if base in _STORES.values() or issubclass(base, _Stored):
+            return False
+        if "factory" in vars(base):
+            return True
+    return False
 
 
 class _OwnMemory:
