@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from hypercorn.middleware import ProxyFixMiddleware
 from shortener import create_app as create_flask_app
 from shortener.forms import zone_names
 from shortener.hooks import moment, thousands
@@ -63,6 +64,8 @@ def create_app():
     app.config["RESERVED_SLUGS"] = flask_app.config["RESERVED_SLUGS"] | reserved_slugs(app)
     zone_names()  # reads files: now, not in somebody's request
     mount(app, flask_app, threads=100)
+    if hops := flask_app.config["PROXY_HOPS"]:  # for the Quart half what Werkzeug's ProxyFix is for the other one
+        app.asgi_app = ProxyFixMiddleware(app.asgi_app, mode="legacy", trusted_hops=hops)
     return app
 
 
