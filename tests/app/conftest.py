@@ -7,12 +7,13 @@ import html
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from app import create_app
 from decant import Quart
@@ -42,15 +43,49 @@ def migrated(servers: Any) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture
-def app_database_url(servers: Any, migrated: str) -> Iterator[str]:
-    """A copy of the migrated database, dropped after the test."""
+@contextmanager
+def copy_of(migrated: str, servers: Any) -> Iterator[str]:
+    """A copy of the migrated database, dropped afterwards."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated}")
     yield with_name(servers.database_url, name)
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def database_that_is_used_again(migrated: str, servers: Any) -> Iterator[str]:
+    with copy_of(migrated, servers) as url:
+        yield url
+
+
+@pytest.fixture
+def app_database_url(database_that_is_used_again: str) -> str:
+    """The application's database, migrated and empty: to empty it takes a tenth of the time of a new copy."""
+    empty(database_that_is_used_again)
+    return database_that_is_used_again
+
+
+def empty(url: str) -> None:
+    """Delete all rows of a database that nobody uses any more; sequences begin anew."""
+    with psycopg.connect(
+        url, autocommit=True, options="-c lock_timeout=20s -c client_min_messages=error"
+    ) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity" + OTHERS)
+        tables = [table for (table,) in connection.execute(TABLES)]
+        has_rows = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})").format(table, sql.Identifier(table)) for table in tables
+        )
+        if used := [sql.Identifier(table) for (table,) in connection.execute(has_rows)]:
+            connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(used)))
+        connection.execute(SEQUENCES)
+
+
+OTHERS = " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+SEQUENCES = """SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false) FROM pg_sequences
+    WHERE last_value IS NOT NULL"""
 
 
 @pytest.fixture

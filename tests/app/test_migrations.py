@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -11,6 +12,15 @@ import pytest
 from app import create_app
 from decant.database.migrate import check, downgrade, upgrade
 from decant.errors import CommandError
+
+from .conftest import copy_of
+
+
+@pytest.fixture
+def app_database_url(migrated: str, servers: Any) -> Iterator[str]:
+    """One of its own: its tables are changed."""
+    with copy_of(migrated, servers) as url:
+        yield url
 
 
 def tables(url: str) -> set[str]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from decant import Quart
-from tests.app.conftest import KEY, app_database_url, make, migrated, settings
+from tests.app.conftest import KEY, app_database_url, database_that_is_used_again, make, migrated, settings
 
-__all__ = ["app", "app_database_url", "make", "migrated", "settings"]
+__all__ = ["app", "app_database_url", "database_that_is_used_again", "make", "migrated", "settings"]
 
 
 @pytest.fixture
