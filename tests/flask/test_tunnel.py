@@ -67,7 +67,7 @@ async def test_an_answer_by_http_is_bounded() -> None:
     client = Client(asgi(app))
     await client.ended()
     assert client.sent[0]["status"] == 403
-    assert (b"content-length", b"65536") in client.sent[0]["headers"]
+    assert [value for name, value in client.sent[0]["headers"] if name == b"content-length"] == [b"65536"]
     assert client.sent[1]["body"] == b"x" * 65_536
 
 
@@ -178,17 +178,37 @@ async def test_a_handler_hears_the_clients_code(code: int, reason: Any, expected
     assert client.kinds == ["websocket.accept"]
 
 
-async def test_a_handler_hears_of_a_client_that_says_nothing() -> None:
+async def test_a_handler_hears_of_a_client_that_says_nothing(caplog: Any) -> None:
     found: list[Any] = []
 
     def handle(peer: Peer) -> None:
         peer.send(AcceptConnection())
         found.append(peer.read())
+        peer.send(Ping(), TextMessage(data="to nobody"))
 
-    client = await Client(serving(handle)).accepted()
+    client = await Client(serving(handle, grace_s=30.0)).accepted()
     client.says("disconnect")
     await client.ended()
     assert found == [[]]
+    assert client.messages == errors(caplog) == []
+
+
+async def test_a_handler_hears_of_a_client_that_left_before_it_was_accepted(caplog: Any) -> None:
+    found: list[Any] = []
+    left = threading.Event()
+
+    def handle(peer: Peer) -> None:
+        left.wait(10)
+        peer.send(AcceptConnection())
+        found.append(peer.read())
+
+    client = Client(serving(handle, grace_s=30.0))
+    client.says("disconnect", code=1006)
+    await until(client.received.empty)
+    left.set()
+    await client.ended()
+    assert found == [[]]
+    assert client.sent == errors(caplog) == []
 
 
 async def test_nothing_is_sent_after_a_close(caplog: Any) -> None:

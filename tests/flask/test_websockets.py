@@ -240,6 +240,8 @@ async def test_nothing_is_left_behind(served: Any) -> None:
     async with asyncio.timeout(10):
         while shim.sockets.threads.busy or any("simple_websocket" in thread.name for thread in threading.enumerate()):
             await asyncio.sleep(0.01)
+        while shim.connections.open:
+            await asyncio.sleep(0.01)
 
 
 def with_socketio() -> flask.Flask:

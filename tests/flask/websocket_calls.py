@@ -103,8 +103,9 @@ class Peer:
     def read(self) -> list[Event]:
         """What comes next; nothing at the end."""
         data = self.sock.recv(65_536)
-        self.protocol.receive_data(data or None)
-        return list(self.protocol.events()) if data else []
+        if data:
+            self.protocol.receive_data(data)
+        return list(self.protocol.events())
 
 
 def serving(handle: Callable[[Peer], Any], **options: Any) -> Asgi:

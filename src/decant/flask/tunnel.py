@@ -112,7 +112,6 @@ class Tunnel:
         finally:
             self._writer.transport.abort()  # what is not read by now never is, and would keep a thread that sends
             await _end([work, outward, inward, stopping])
-            self._theirs.close()
         return None if self._accepted.is_set() or self._gone else answered() or _NOTHING
 
     async def _leave(self, code: int) -> None:
@@ -143,7 +142,6 @@ class Tunnel:
     # -- the client's messages, to the application ------------------------------------------------------------
 
     async def _inward(self) -> None:
-        await self._accepted.wait()
         while (message := await self._receive())["type"] == "websocket.receive":
             text, data = message.get("text"), message.get("bytes")
             event: Any = TextMessage(data=text) if text is not None else BytesMessage(data=data or b"")
@@ -186,7 +184,7 @@ class Tunnel:
             logger.error("The application broke the WebSocket %s: %s", self.scope["path"], error)
 
     async def _pass_on(self, event: Any) -> bool:
-        if isinstance(event, AcceptConnection):
+        if isinstance(event, AcceptConnection) and not self._gone:
             headers = [(bytes(name).lower(), bytes(value)) for name, value in event.extra_headers]
             await self._say({"type": "websocket.accept", "subprotocol": event.subprotocol, "headers": headers})
             self._accepted.set()
