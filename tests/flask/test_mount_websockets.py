@@ -64,3 +64,13 @@ async def test_socketio_of_flask_beside_websockets_of_quart(kind: str, transport
             await socket.send_str("hello")
             assert await socket.receive_str(timeout=10) == "hello ada id-2"
         await client.disconnect()
+
+
+async def test_it_can_be_served_again() -> None:
+    app = await asyncio.to_thread(mounted, "face")
+    for _ in range(2):
+        async with serve(app) as url:
+            client = client_library.AsyncClient()
+            await client.connect(url, transports=["websocket"], wait_timeout=10)
+            assert (await client.call("ask", "this", timeout=10))[0] == "this"
+            await client.disconnect()

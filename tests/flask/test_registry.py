@@ -9,13 +9,16 @@ from typing import Any, Literal
 
 import flask
 import pytest
+from socketio import AsyncClient
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from decant import Quart
 from decant.bridge import bridged, in_thread
+from decant.faces import face
 from decant.flask import asgi, blocking, mount
 from decant.flask.registry import make_bridge_local, make_thread_local
+from decant.socketio import SocketIO
 from tests.flask.loop_asking import ask, ask_all, async_drivers
 from tests.serving import serve
 
@@ -115,6 +118,23 @@ async def test_a_session_that_a_request_forgot_is_closed(
             while engine.pool.checkedout():
                 await asyncio.sleep(0.01)
         assert engine.pool.checkedin() == 1, "given back, not thrown away"
+
+
+async def test_a_session_that_a_handler_of_socketio_forgot_is_closed(
+    bridge_local: None, make: Callable[..., Made], engine: Any
+) -> None:
+    app, db_session = await asyncio.to_thread(make, removes=False)
+    app.secret_key = "for tests"
+    socketio = face(SocketIO)(app)
+    socketio.on("ask")(lambda: db_session.scalar(text("SELECT 7")))
+    async with serve(asgi(app, views="loop", grace_s=1)) as url:
+        client = AsyncClient()
+        await client.connect(url, transports=["websocket"], wait_timeout=10)
+        assert await client.call("ask", timeout=10) == 7
+        async with asyncio.timeout(5):
+            while engine.pool.checkedout():
+                await asyncio.sleep(0.01)
+        await client.disconnect()
 
 
 def test_a_scopefunc_that_is_given_stays(bridge_local: None, make: Callable[..., Made]) -> None:

@@ -86,6 +86,7 @@ class Views:
         :param name: its value of the metrics' label ``view``, and ``text`` what the log calls it.
         """
         current_threads.set(self.threads)
+        steps = _awaited_to_its_end(steps)
         if self.watchdog is None:
             return await bridged(steps)
         return await self.watchdog.watch(steps, lambda: Subject(name, text, function))
@@ -137,6 +138,14 @@ def await_on_loop(app: flask.Flask, to_sync: Callable[..., Any]) -> None:
 def _to_its_end(function: Function) -> None:
     try:
         function()
+    finally:
+        for end in AT_END:
+            end()
+
+
+async def _awaited_to_its_end(steps: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await steps
     finally:
         for end in AT_END:
             end()

@@ -188,8 +188,9 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         await socket.close(wait=False, abort=False, reason=self.reason.SERVER_DISCONNECT)
 
     async def _end_tasks(self) -> None:
-        if self.service_task_event is not None:
+        if self.service_task_event is not None and self.service_task_handle is not None:
             await self.shutdown()
+            self.start_service_task = True  # where it is served again
         tasks = self.tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
