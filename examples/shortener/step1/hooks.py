@@ -1,12 +1,17 @@
 """What happens around every request of the Quart half, as shortener.hooks has it for the other one."""
 
+import logging
+
 from flask_wtf.csrf import CSRFError
 from shortener.hooks import HEADERS, Rejected, wants_json
 from shortener.models import utcnow
-from werkzeug.exceptions import HTTPException, InternalServerError
+from sqlalchemy import exc
+from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
 from decant.flask import request_id
 from decant.quart import g, jsonify, make_response, render_template, request, session
+
+log = logging.getLogger(__name__)
 
 
 def register_hooks(app):
@@ -14,6 +19,8 @@ def register_hooks(app):
     app.after_request(add_headers)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Rejected, rejected)
+    app.register_error_handler(exc.OperationalError, unavailable)
+    app.register_error_handler(exc.TimeoutError, unavailable)  # no connection of the pool was free in time
 
 
 async def begin():
@@ -65,6 +72,11 @@ async def error_page(status, title, detail):
         g._login_user = None
     page = await render_template("error.html", status=status, title=title, detail=detail)
     return await make_response(page, status)
+
+
+async def unavailable(error):
+    log.error("the database does not answer", exc_info=error)
+    return await http_error(ServiceUnavailable("The database does not answer. Please try again.", retry_after=5))
 
 
 async def rejected(error):
