@@ -63,9 +63,17 @@ async def test_an_application_that_neither_takes_nor_answers_is_a_500(extensions
 
 async def test_an_answer_by_http_is_bounded() -> None:
     app = flask.Flask("answers", root_path="/", instance_path="/instance")
-    app.add_url_rule("/", view_func=lambda: ("x" * 100_000, 403), websocket=True)
+    closed: list[str] = []
+
+    @app.route("/", websocket=True)
+    def view() -> flask.Response:
+        response = flask.Response("x" * 100_000, 403)
+        response.call_on_close(lambda: closed.append("closed"))
+        return response
+
     client = Client(asgi(app))
     await client.ended()
+    assert closed == ["closed"]
     assert client.sent[0]["status"] == 403
     assert [value for name, value in client.sent[0]["headers"] if name == b"content-length"] == [b"65536"]
     assert client.sent[1]["body"] == b"x" * 65_536

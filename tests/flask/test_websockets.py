@@ -17,6 +17,7 @@ import socketio as client_library
 from flask_socketio import SocketIO, emit
 
 from decant.flask import asgi
+from decant.flask.websockets import polls_for_long
 from tests.flask.websocket_calls import Ended
 from tests.serving import Peer, serve
 
@@ -258,6 +259,15 @@ def with_socketio() -> flask.Flask:
         return "page"
 
     return app
+
+
+def test_its_long_polling_is_known_by_its_path() -> None:
+    app = with_socketio()
+    assert polls_for_long(app, {"path": "/socket.io/"})
+    assert polls_for_long(app, {"path": "/below/socket.io/", "root_path": "/below"})
+    assert polls_for_long(app, {"PATH_INFO": "/socket.io/", "SCRIPT_NAME": "/below"})
+    assert not polls_for_long(app, {"path": "/", "root_path": ""})
+    assert not polls_for_long(flask.Flask("plain"), {"path": "/socket.io/"})
 
 
 @pytest.mark.parametrize("views", ["threads", "loop"])

@@ -126,9 +126,8 @@ def _call(app: Any, environ: dict[str, Any], answer: _Answer) -> None:
     except SystemExit as error:
         logger.error("The WebSocket %s ended by %r", environ["PATH_INFO"], error)
     finally:
-        with suppress(OSError):  # closing alone would not end what another thread reads
+        with suppress(OSError):  # the tunnel closes it, which alone would not end what another thread reads
             sock.shutdown(socket.SHUT_RDWR)
-        sock.close()
 
 
 async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
