@@ -139,6 +139,14 @@ async def test_a_real_context_of_flask_s_wins_and_all_is_set_back() -> None:
     assert not flask.has_app_context()
 
 
+async def test_an_application_s_context_that_was_pushed_at_import_does_not_hide_quart_s_requests() -> None:
+    app, real = await asyncio.to_thread(make_app), await asyncio.to_thread(flask.Flask, "real")
+    with real.app_context():
+        async with app.test_request_context("/quart"):
+            assert (flask.request.path, flask.current_app == app) == ("/quart", True)
+        assert (flask.current_app.name, flask.has_request_context()) == ("real", False)
+
+
 async def test_the_websocket_is_the_request(tmp_path: Path) -> None:
     app = await asyncio.to_thread(make_app)
 

@@ -34,8 +34,12 @@ class Variables:
         self.request: ContextVar[Any] = request
 
     def is_real(self) -> bool:
-        """Whether a context of a Flask application is active."""
-        return isinstance(getattr(self.app.get(None), "app", None), flask.Flask)
+        """Whether a request of a Flask application is handled here.
+
+        Not an application's context: one that is pushed while a module is imported, as scripts do, is inherited by
+        every request.
+        """
+        return isinstance(getattr(self.request.get(None), "app", None), flask.Flask)
 
     @staticmethod
     def reset(variable: ContextVar[Any], token: Token[Any]) -> None:

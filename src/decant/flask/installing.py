@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from .modules import TARGETS, Module, modules_of
 
-__all__ = ["install", "installed", "uninstall"]
+__all__ = ["install", "uninstall"]
 
 logger = logging.getLogger("decant.flask")
 
@@ -120,8 +120,3 @@ def uninstall() -> None:
     if _finder.targets:
         logger.info("imports are no longer replaced: %s", ", ".join(sorted(_finder.targets)))
     _finder.targets.clear()
-
-
-def installed() -> list[str]:
-    """What is replaced now."""
-    return [name for name in TARGETS if name in _finder.targets]
