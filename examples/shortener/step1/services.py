@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from redis.exceptions import RedisError
 from shortener.models import ClickDay, Link, Tag, User, utcnow
 from shortener.services import SlugTaken, configured, forget_link, link_maker
 from shortener.urls import random_slug
@@ -79,7 +80,10 @@ async def forget(slug):
 
 def forget_in_flask(flask_app, slug):
     with flask_app.app_context():
-        forget_link(slug)
+        try:
+            forget_link(slug)
+        except RedisError:  # the change itself is saved, and nobody reads from the cache either
+            flask_app.logger.exception("what is cached of the link %s was not forgotten", slug)
 
 
 async def search_links(owner_id, text="", tag=None, before=None, size=20):
