@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -52,6 +53,24 @@ async def test_what_is_made_for_one_is_not_given_to_another(simple: Pair) -> Non
     assert await body(anyone, headers={"Authorization": "Bearer x"}) == "for Bearer x, 5"
     assert await body(anyone) == "for nobody, 3"
     assert "Cookie" in (await anyone.get("/")).headers["Vary"], "caches on the way keep them apart, too"
+
+
+async def test_that_a_session_keeps_a_view_from_the_cache_is_said_once(
+    simple: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who comes from Flask-Caching, where such a view is cached for all, would wonder why each request computes."""
+    app, cache = simple
+    site(app, cache)
+    anyone, ada = app.test_client(), app.test_client()
+    with caplog.at_level(logging.INFO, "decant.cache"):
+        await body(anyone)
+        assert not caplog.records
+        await ada.get("/login/ada")
+        await body(ada)
+        await body(ada)
+    assert len(caplog.records) == 1
+    assert "page is not cached for requests with a session" in caplog.text
+    assert "ignore_identity=True" in caplog.text
 
 
 async def test_per_user_keeps_one_value_for_each(simple: Pair) -> None:

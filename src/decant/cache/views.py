@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
 import flask
 import quart
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
     from .extension import Cache
 
 __all__ = ["ViewCall", "ViewRules", "cached"]
+
+
+logger = logging.getLogger("decant.cache")
+_said: WeakSet[Any] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -126,9 +132,20 @@ class ViewCall(Call):
             if self.user is None:
                 return True
         elif not self._ignores_identity() and has_identity():
+            self._say_who_asks()
             return True
         method = getattr(current_request(), "method", "GET")
         return method not in ("GET", "HEAD", "OPTIONS") and not self.rules.keys_by_method
+
+    def _say_who_asks(self) -> None:
+        """Once per function: who comes from Flask-Caching, or gives everybody a session, wonders."""
+        if self.f not in _said:
+            _said.add(self.f)
+            logger.info(
+                "%s is not cached for requests with a session or Authorization, as its answer may be for one user:"
+                " per_user=True keeps one for each, ignore_identity=True or CACHE_IGNORE_IDENTITY one for all",
+                getattr(self.f, "__qualname__", self.f),
+            )
 
     # -- values ------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from ..flask.async_db import use_async_drivers
 from ..flask.installing import install
 from .arqworker import JobRunner
 from .celeries import celery_in, settled
+from .logs import log_to_stderr
 from .project import Project, load_target
 
 __all__ = ["worker"]
@@ -55,7 +56,7 @@ def worker(target: str | None, loglevel: str, faces: bool, **options: Any) -> in
     if faces:
         use_async_drivers()  # an application's URLs name the drivers that it has had so far
     found, name = _found(target, faces)
-    logging.basicConfig(level=loglevel.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr(loglevel.upper(), "%(asctime)s %(levelname)s %(name)s: %(message)s")
     if faces:
         logger.info("imports were replaced by faces: %s", ", ".join(replaced))
         found = settled(found)

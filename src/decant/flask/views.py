@@ -73,7 +73,7 @@ class Views:
         """
         current_threads.set(self.threads)
         if self.place(scope) == "thread":
-            await self.threads.run(_to_its_end, function)
+            await self.threads.run(_InThread(function, partial(self._describe, scope)))
             return
         if self.watchdog is None:
             await bridged(_on_loop(function))
@@ -133,6 +133,19 @@ def await_on_loop(app: flask.Flask, to_sync: Callable[..., Any]) -> None:
     """Set ``app.async_to_sync``, Flask's hook for how ``async def`` functions are called, on this one application."""
     if type(app).async_to_sync is flask.Flask.async_to_sync:
         app.async_to_sync = to_sync  # type: ignore[method-assign]
+
+
+class _InThread:
+    """A request for a thread. A log that names it names its view, and shows nothing of what the client has sent."""
+
+    def __init__(self, function: Function, describe: Callable[[], Subject]) -> None:
+        self._function, self._describe = function, describe
+
+    def __call__(self) -> None:
+        _to_its_end(self._function)
+
+    def __repr__(self) -> str:
+        return self._describe().text
 
 
 def _to_its_end(function: Function) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 
 from ...bridge import bridged
 from ...errors import DecantError
+from ..logs import log_to_stderr
 from .applications import Application, before_import, made_servable
 from .draining import Served
 from .failures import in_a_line
@@ -78,7 +78,7 @@ class Process:
 
     async def _serve(self) -> None:
         application = await self._application()
-        _log(self.options.loglevel)
+        log_to_stderr(self.options.loglevel, "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
         served = Served(application.asgi, self._ready)
         self._stop_on_signals(served)  # not before: until then SIGTERM ends the process at once
         try:
@@ -152,12 +152,6 @@ def _loaded(target: Target) -> Coroutine[Any, Any, Any]:
         return target.load()
 
     return load()
-
-
-def _log(level: str) -> None:
-    """To stderr, unless the application has said how it logs; so not before it was imported."""
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=level, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
 
 
 def _end_anyway(seconds: float) -> None:

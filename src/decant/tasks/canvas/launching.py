@@ -30,7 +30,8 @@ _OF_THE_END = ("link", "group_id", "group_index")
 _OF_ALL = ("link_error",)
 _NO_LEDGER = (
     "a chord (also a group before another task) counts its header's jobs in the ledger, which TASKS_DURABLE=False"
-    " switches off: wait for the group's results, and ask for what follows then"
+    " switches off, and which a Celery application has with TASKS_DATABASE_URL: set that, or wait for the group's"
+    " results, and ask for what follows then"
 )
 
 
