@@ -15,9 +15,12 @@ from flask_migrate import Migrate as FlaskMigrate
 from flask_sqlalchemy import SQLAlchemy as FlaskSQLAlchemy
 
 from decant import Quart
+from decant.bridge import bridged
 from decant.database import SQLAlchemy
 from decant.database.migrate import Migrate, init, stamp, upgrade
+from decant.faces import face
 from decant.flask import asgi
+from decant.flask.modules.migrate import Migrate as MigrateFace
 from decant.ops.health import Health, health
 from decant.ops.registry import readiness
 
@@ -161,6 +164,14 @@ def legacy(url: str, directory: str = "nowhere") -> flask.Flask:
     return app
 
 
+def faced(url: str, directory: str) -> flask.Flask:
+    """As ``decant.flask.install()`` makes it."""
+    app = flask.Flask(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    MigrateFace(app, face(SQLAlchemy)(app), directory=directory)
+    return app
+
+
 @pytest.fixture
 def on_sqlite(tmp_path: Path) -> Iterator[flask.Flask]:
     app = legacy(f"sqlite:///{tmp_path / 'data'}")
@@ -202,7 +213,8 @@ async def test_a_flask_applications_database_that_is_away_makes_it_unready() -> 
     assert body == b'{"ready": false, "checks": {"database": "failed"}}\n'
 
 
-async def test_flask_migrates_revisions_are_asked_for(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("extensions", ["originals", "faces"])
+async def test_flask_migrates_revisions_are_asked_for(database_url: str, tmp_path: Path, extensions: str) -> None:
     """Those of the folder that Flask-Migrate was told of."""
     other = await made()
     other.config["SQLALCHEMY_DATABASE_URI"] = database_url
@@ -211,8 +223,9 @@ async def test_flask_migrates_revisions_are_asked_for(database_url: str, tmp_pat
     await init(other)
     one = tmp_path / "migrations" / "versions" / "one.py"
     await asyncio.to_thread(one.write_text, REVISION.format("one", None))
-    url = database_url.replace("postgresql://", "postgresql+psycopg://")
-    app = await asyncio.to_thread(legacy, url, str(tmp_path / "migrations"))
+    make, driver = (faced, "psycopg_async") if extensions == "faces" else (legacy, "psycopg")
+    url = database_url.replace("postgresql://", f"postgresql+{driver}://")
+    app = await asyncio.to_thread(make, url, str(tmp_path / "migrations"))
     served = await outside(app)
     assert (await asked(served, "/readyz"))[::2] == (
         503,
@@ -220,8 +233,13 @@ async def test_flask_migrates_revisions_are_asked_for(database_url: str, tmp_pat
     )
     async with other.app_context():
         await stamp(other, "one")
-        assert (await asked(served, "/readyz"))[0] == 200
-    await asyncio.to_thread(dispose, app)
+    assert (await asked(served, "/readyz"))[0] == 200
+    await (bridged(disposed(app)) if extensions == "faces" else asyncio.to_thread(dispose, app))
+
+
+async def disposed(app: flask.Flask) -> None:
+    with app.app_context():
+        await app.extensions["sqlalchemy"].engine.dispose()
 
 
 def dispose(app: flask.Flask) -> None:

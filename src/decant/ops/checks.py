@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from inspect import isawaitable
 from typing import Any
 
-from ..bridge import Threads
+from ..bridge import Threads, wait
 from ..context import on_quart
 from ..faces import twin_of
 from .registry import readiness
@@ -59,7 +60,11 @@ async def _with_connection(app: Any, act: Callable[[Any], Any]) -> Any:
 
 def _in_flask(app: Any, db: Any, act: Callable[[Any], Any]) -> Any:
     with app.app_context():
-        return act(db.session.connection())
+        connection = db.session.connection()
+        if not hasattr(connection, "run_sync"):
+            return act(connection)
+        result = connection.run_sync(act)  # the face's is asynchronous, which this thread can wait for
+        return wait(result) if isawaitable(result) else result
 
 
 def _versions(app: Any) -> tuple[Any, str] | None:
