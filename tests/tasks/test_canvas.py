@@ -134,8 +134,8 @@ async def test_calling_a_signature_calls_the_function(made: Site) -> None:
 async def test_a_chain_hands_each_result_to_the_next(site: Site) -> None:
     result = await chain(site.add.s(1, 2), site.double.s(), site.add.s(10)).apply_async()
     assert await result.get(timeout=10) == 16
-    assert await result.parent.get(timeout=1) == 6
-    assert await result.parent.parent.get(timeout=1) == 3
+    assert await result.parent.get(timeout=10) == 6
+    assert await result.parent.parent.get(timeout=10) == 3
     assert result.parent.parent.parent is None
     assert [child.id for child in await result.parent.children] == [result.id]
 
@@ -165,7 +165,7 @@ async def test_a_group_runs_side_by_side_and_keeps_its_order(site: Site) -> None
 async def test_a_group_is_called_with_the_result_of_what_comes_before(site: Site) -> None:
     result = await (site.add.s(1, 2) | group(site.double.s(), site.add.s(10))).apply_async()
     assert await result.get(timeout=10) == [6, 13]
-    assert await result.parent.get(timeout=1) == 3
+    assert await result.parent.get(timeout=10) == 3
 
 
 @pytest.mark.parity("celery", "chord(header, body)")
@@ -174,7 +174,7 @@ async def test_a_chord_is_called_with_all_results_in_order(site: Site) -> None:
     result = await chord(header)(site.note.s("last"))
     assert await result.get(timeout=10) == ([2 * i for i in range(10)], "last")
     assert isinstance(result.parent, GroupResult)
-    assert await result.parent.get(timeout=1) == [2 * i for i in range(10)]
+    assert await result.parent.get(timeout=10) == [2 * i for i in range(10)]
 
 
 async def test_a_chord_of_nothing_calls_its_body_with_nothing(site: Site) -> None:
@@ -344,12 +344,12 @@ async def test_a_task_may_be_replaced_by_a_group(site: Site) -> None:
 
 async def test_a_chord_may_be_an_errback_and_follow_a_job(site: Site) -> None:
     after = chord([site.note.s(1), site.note.s(2)], site.note.si("in the end"))
-    await (await site.fail.apply_async((), link_error=after)).get(propagate=False, timeout=5)
+    await (await site.fail.apply_async((), link_error=after)).get(propagate=False, timeout=10)
     while ("in the end",) not in site.called:
         await asyncio.sleep(0.01)
     assert {len(one) for one in site.called} == {1, 2}  # the header is given the id of the job, as errbacks are
     followed = await site.add.apply_async((1, 2), link=chord([site.double.s(), site.double.s()], site.total.s()))
-    await followed.get(timeout=5)
+    await followed.get(timeout=10)
 
 
 class Colour(enum.Enum):
@@ -361,6 +361,6 @@ async def test_items_of_maps_and_chunks_are_converted_by_the_tasks_annotations(s
     async def paint(colour: Colour, times: int = 1) -> list[str]:
         return [colour.name] * times
 
-    assert await (await paint.map([Colour.RED]).apply_async()).get(timeout=5) == [["RED"]]
-    assert await (await paint.starmap([(Colour.RED, 2)]).apply_async()).get(timeout=5) == [["RED", "RED"]]
-    assert await (await paint.chunks([(Colour.RED,)] * 3, 2)()).get(timeout=5) == [[["RED"], ["RED"]], [["RED"]]]
+    assert await (await paint.map([Colour.RED]).apply_async()).get(timeout=10) == [["RED"]]
+    assert await (await paint.starmap([(Colour.RED, 2)]).apply_async()).get(timeout=10) == [["RED", "RED"]]
+    assert await (await paint.chunks([(Colour.RED,)] * 3, 2)()).get(timeout=10) == [[["RED"], ["RED"]], [["RED"]]]

@@ -110,9 +110,9 @@ async def test_pushing_again_makes_no_difference(redis: Redis, dispatcher: Dispa
 async def test_workers_are_woken_once_per_queue(redis: Redis, dispatcher: Dispatcher) -> None:
     async with redis.pubsub() as pubsub:
         await pubsub.subscribe(NAMES.wake)
-        assert (await pubsub.get_message(timeout=2))["type"] == "subscribe"
+        assert (await pubsub.get_message(timeout=20))["type"] == "subscribe"
         await dispatcher.push([make_job(), make_job(), make_job(queue="mail")])
-        woken = [(await pubsub.get_message(timeout=2))["data"] for _ in range(2)]
+        woken = [(await pubsub.get_message(timeout=20))["data"] for _ in range(2)]
         assert sorted(woken) == [b"default", b"mail"]
         assert await pubsub.get_message(timeout=0.05) is None
 

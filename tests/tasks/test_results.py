@@ -67,7 +67,7 @@ async def test_a_result_tells_what_became_of_its_job(site: Site) -> None:
     assert abs(datetime.now(UTC) - done) < timedelta(minutes=1)
     assert await result.maybe_throw() == 3
     assert await result.get_leaf() == 3
-    assert await result.wait(timeout=1) == 3
+    assert await result.wait(timeout=10) == 3
     assert [value async for value in result.iterate()] == [3]
 
 
@@ -117,7 +117,7 @@ async def test_builtin_exceptions_come_back_as_they_were_with_the_traceback_as_c
     assert await result.state == "FAILURE"
     assert isinstance(await result.result, ValueError)
     assert 'raise ValueError("as it should")' in str(await result.traceback)
-    assert isinstance(await result.get(timeout=1, propagate=False), ValueError)
+    assert isinstance(await result.get(timeout=10, propagate=False), ValueError)
     with pytest.raises(ValueError, match="as it should"):
         await result.maybe_throw()
 
@@ -162,7 +162,7 @@ async def test_revoke_ends_a_job_that_waits(idle: Site) -> None:
     await result.revoke()
     assert await result.state == "REVOKED"
     with pytest.raises(TaskRevokedError):
-        await result.get(timeout=1)
+        await result.get(timeout=10)
 
 
 async def test_revoke_with_terminate_stops_one_that_runs(site: Site) -> None:
@@ -229,14 +229,14 @@ async def test_a_group_is_waited_for_as_one(site: Site) -> None:
     seen: list[Any] = []
     assert await result.join(timeout=10, callback=lambda id, value: seen.append(value)) == [0, 2, 4, 6, 8]  # noqa: A006
     assert sorted(seen) == [0, 2, 4, 6, 8]
-    assert await result.join_native(timeout=1) == [0, 2, 4, 6, 8]
+    assert await result.join_native(timeout=10) == [0, 2, 4, 6, 8]
     assert await result.ready()
     assert await result.successful()
     assert not await result.failed()
     assert not await result.waiting()
     assert await result.completed_count() == len(result) == 5
     assert [one.id for one in await result.children] == [one.id for one in result.results]
-    assert [await one.get(timeout=1) for one in result] == [0, 2, 4, 6, 8]
+    assert [await one.get(timeout=10) for one in result] == [0, 2, 4, 6, 8]
     await result.forget()
     assert not await result[0].exists()
 
@@ -298,7 +298,7 @@ async def test_a_set_of_results_is_added_to_and_taken_from(site: Site) -> None:
     results.update([one, two])
     assert list(results) == [two, one]
     results.clear()
-    assert await results.get(timeout=1) == []
+    assert await results.get(timeout=10) == []
 
 
 # -- what is not in the ledger -----------------------------------------------------------------------------------------

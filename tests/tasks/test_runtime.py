@@ -150,10 +150,10 @@ async def test_workers_are_told_to_stop_what_runs(runtime: Runtime) -> None:
     await runtime.ledger.claim(job.id, "w1", 10)
     async with runtime.redis.pubsub() as pubsub:
         await pubsub.subscribe(runtime.names.control)
-        assert (await pubsub.get_message(timeout=2))["type"] == "subscribe"
+        assert (await pubsub.get_message(timeout=20))["type"] == "subscribe"
         assert await runtime.revoke([job.id]) == {job.id: "STARTED"}
         assert await runtime.revoke([job.id], True, "SIGKILL") == {job.id: "STARTED"}
-        message = json.loads((await pubsub.get_message(timeout=2))["data"])
+        message = json.loads((await pubsub.get_message(timeout=20))["data"])
     assert message["command"] == "abort"
     assert message["arguments"] == {"ids": [str(job.id)], "terminate": True, "signal": "SIGKILL"}
 

@@ -48,7 +48,7 @@ def arm(point: str, passed: int) -> None:
 
 
 def main() -> None:
-    app = create_app()
+    app = create_app({"CDN_COMPRESS": False})  # it takes a second
 
     async def run(import_id: int) -> None:
         async with app.app_context():

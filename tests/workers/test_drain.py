@@ -147,9 +147,14 @@ async def test_the_database_is_away(make: Any, app_database_url: str, redis_url:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("command", "kills"),
-    [(("decant.cli", "worker", "workers:WorkerSettings"), 2), (("arq", "workers.WorkerSettings"), 1)],
+    [
+        (("decant.cli", "worker", "tests.workers.soon:WorkerSettings"), 2),
+        (("arq", "tests.workers.soon.WorkerSettings"), 1),
+    ],
+    ids=["decant worker", "arq"],
 )
 async def test_a_worker_that_is_killed_now_and_then(
     app: Quart, redis: Redis, environment: dict[str, str], command: tuple[str, ...], kills: int

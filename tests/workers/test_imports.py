@@ -99,12 +99,13 @@ async def test_killed_at_every_point(app: Quart, environment: dict[str, str]) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_worker_that_is_killed(app: Quart, environment: dict[str, str]) -> None:
     """``decant worker``, killed in the middle of an import; the next one goes on by itself, in the end all is there."""
     number = 12_000
     ada = await ada_of(app)
     import_id = await number_of(await upload(ada, file_of(*rows_of(number))))
-    command = ("-m", "decant.cli", "worker", "workers:WorkerSettings")
+    command = ("-m", "decant.cli", "worker", "tests.workers.soon:WorkerSettings")
 
     async def until(rows: int) -> Import:
         async with asyncio.timeout(90):

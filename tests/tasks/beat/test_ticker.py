@@ -332,9 +332,11 @@ async def test_a_database_that_is_away_is_waited_for_and_told_once(
         return ticker.failures >= 2
 
     await until(one)
-    await asyncio.to_thread(allow, "false")
-    await until(noticed)
-    await asyncio.to_thread(allow, "true")
+    try:
+        await asyncio.to_thread(allow, "false")
+        await until(noticed)
+    finally:
+        await asyncio.to_thread(allow, "true")
     before = await until_answer(ticker)
 
     async def more() -> bool:

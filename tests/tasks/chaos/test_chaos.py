@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 def test_nothing_that_was_accepted_is_lost_while_everything_fails(tmp_path: Path) -> None:
     options = (
         "--seconds",
-        "12",
+        "10",
         "--webs",
         "1",
         "--workers",

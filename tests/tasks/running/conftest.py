@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from multiprocessing import forkserver
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +17,16 @@ from decant.database import SQLAlchemy
 from decant.redis import client
 from decant.tasks import Tasks
 from decant.tasks.codec import decode, decode_arq, decode_error
+from decant.tasks.running import child
 from decant.tasks.running.state import running_of
 from decant.tasks.running.wrapper import run_job
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_forkserver() -> None:
+    """One that other tests have started has imported nothing of what our processes need, a second for each of them."""
+    if child.__name__ not in forkserver._forkserver._preload_modules:
+        forkserver._forkserver._stop()  # there for tests
 
 
 class Recorder:

@@ -415,7 +415,7 @@ async def test_limits_set_at_run_time_count(site: Site) -> None:
 
     await site.run(await sleep.apply_async(time_limit=0.01))
     site.running.limits.set(sleep.name, None, 0.1)
-    assert (await asyncio.wait_for(site.done(await sleep.delay()), 5)).state == "FAILURE"
+    assert (await asyncio.wait_for(site.done(await sleep.delay()), 20)).state == "FAILURE"
 
 
 async def test_a_rate_limit_puts_off_what_is_too_much_without_an_attempt(site: Site) -> None:
@@ -470,7 +470,7 @@ async def test_a_revoked_job_is_stopped_and_ends_so(site: Site, heard: list[Any]
     job = await site.tasks.task(sleep if kind == "async" else sleep_in_thread).delay()
     running = await started(site, job)
     assert await site.running.stop(UUID(job.id), "revoked")
-    assert await asyncio.wait_for(running, 5) is None
+    assert await asyncio.wait_for(running, 20) is None
     assert (await site.record(job)).state == "REVOKED"
     assert [name for name, _ in heard] == ["task_prerun", "task_revoked", "task_postrun"]
     assert heard[1][1]["terminated"] is True
@@ -539,12 +539,12 @@ async def test_progress_reaches_the_ledger_and_those_who_listen(site: Site) -> N
     async def count(self: Any) -> str:
         for done in range(200):
             await self.update_state(state="COUNTING", meta={"done": done})
-        await asyncio.sleep(0.05)
-        record = await site.record(self.request.id)
-        seen.append((record.shown_state, decode(record.progress)))
-        await asyncio.sleep(0.3)
-        record = await site.record(self.request.id)
-        seen.append((record.shown_state, decode(record.progress)))
+        async with asyncio.timeout(20):
+            while len(seen) < 2 or seen[-1] != ("COUNTING", {"done": 199}):
+                await asyncio.sleep(0.01)
+                record = await site.record(self.request.id)
+                if record.progress is not None:
+                    seen.append((record.shown_state, decode(record.progress)))
         await self.update_state(state="COUNTING", meta={"done": "all"})
         return "done"
 
@@ -552,12 +552,12 @@ async def test_progress_reaches_the_ledger_and_those_who_listen(site: Site) -> N
     messages: list[Any] = []
     async with site.runtime.listener.subscribed([UUID(job.id)]) as told:
         await site.run(job)
-        while (message := await told.next(1)) is not None:
+        while (message := await told.next(20)) is not None:
             messages.append(message[1])
             if message[1]["state"] == "SUCCESS":
                 break
     assert seen[0][0] == "COUNTING"
-    assert seen[1] == ("COUNTING", {"done": 199})
+    assert seen[-1] == ("COUNTING", {"done": 199})
     assert [message["state"] for message in messages] == ["COUNTING"] * (len(messages) - 1) + ["SUCCESS"]
     assert len(messages) <= 4
     assert messages[-2]["meta"] == {"done": "all"}
@@ -572,7 +572,7 @@ async def test_progress_of_a_plain_function(site: Site) -> None:
     job = await count.delay()
     async with site.runtime.listener.subscribed([UUID(job.id)]) as told:
         await site.run(job)
-        assert (await told.next(2))[1] == {"state": "HALF", "meta": {"done": 1}}
+        assert (await told.next(20))[1] == {"state": "HALF", "meta": {"done": 1}}
     assert await site.value(job) == job.id
 
 

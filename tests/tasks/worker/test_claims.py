@@ -36,11 +36,13 @@ async def test_due_jobs_are_claimed_in_the_order_of_their_scores(redis: ArqRedis
 
 
 async def test_a_claimed_job_is_nobody_elses_until_its_lease_has_ended(redis: ArqRedis) -> None:
+    held = await put(redis)
+    assert await ids(claims_of(redis, "w1"), 60_000, q=5) == [held]
+    assert await ids(claims_of(redis, "w2"), 60_000, q=5) == []
     id_ = await put(redis)
-    assert await ids(claims_of(redis, "w1"), 200, q=5) == [id_]
-    assert await ids(claims_of(redis, "w2"), 200, q=5) == []
-    await asyncio.sleep(0.25)
-    [again], _ = await claims_of(redis, "w2").claim({"q": 5}, 200)
+    assert await ids(claims_of(redis, "w1"), 20, q=5) == [id_]
+    await asyncio.sleep(0.05)
+    [again], _ = await claims_of(redis, "w2").claim({"q": 5}, 60_000)
     assert (again.id, again.job_try) == (id_, 2)
 
 

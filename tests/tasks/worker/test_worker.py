@@ -17,6 +17,7 @@ from arq.jobs import Job
 from arq.worker import func
 
 from decant.errors import DatabaseUnavailable
+from decant.tasks.worker import worker as worker_module
 from tests.tasks.worker.toys import claims_of, connected, decode, put, until, working
 from tests.valkey import Server, running
 
@@ -61,18 +62,21 @@ async def runs(record: Record) -> Any:
     return run
 
 
+@pytest.fixture
+def looks_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker finds by its own looking only after a minute what it is not woken for."""
+    monkeypatch.setattr(worker_module, "_FALLBACK_S", 60.0)
+
+
+@pytest.mark.usefixtures("looks_seldom")
 async def test_an_idle_worker_is_woken_by_a_publish(redis: ArqRedis) -> None:
     record = Record()
     async with working(redis, await runs(record)) as worker:
-        await until(lambda: not worker._more)
-        delays = []
         for number in range(20):
-            begun = time.time()
+            await until(lambda: not worker._more)
             id_ = await put(redis, number)
             await until(lambda: id_ in record.at)  # noqa: B023
-            delays.append(record.at[id_] - begun)
         await worker.claims.written()
-        assert sorted(delays)[10] < 0.1  # without being woken: half a second
         assert await redis.keys("*") == []
 
 
@@ -80,18 +84,20 @@ async def test_without_a_publish_jobs_are_found_within_a_second(redis: ArqRedis)
     record = Record()
     async with working(redis, await runs(record)):
         await put(redis, "quiet", wake=False)
-        await until(lambda: record.ended, 3.0)
+        await until(lambda: record.ended)
 
 
+@pytest.mark.usefixtures("looks_seldom")
 async def test_a_later_job_begins_when_it_is_due(redis: ArqRedis) -> None:
     record = Record()
     async with working(redis, await runs(record)):
         due = time.time() + 0.4
         id_ = await put(redis, "later", due_in_s=0.4)
         await until(lambda: record.ended)
-        assert -0.002 < record.at[id_] - due < 0.3
+        assert record.at[id_] >= due - 0.002
 
 
+@pytest.mark.usefixtures("looks_seldom")
 async def test_a_freed_slot_takes_the_next_job_at_once(redis: ArqRedis) -> None:
     """arq sleeps for its poll_delay there."""
     done = 0
@@ -102,10 +108,8 @@ async def test_a_freed_slot_takes_the_next_job_at_once(redis: ArqRedis) -> None:
 
     for _ in range(300):
         await put(redis)
-    begun = time.monotonic()
     async with working(redis, run, max_jobs=2):
-        await until(lambda: done == 300, 20)
-    assert time.monotonic() - begun < 10  # in seconds of fallback it would be 150
+        await until(lambda: done == 300, 30)
 
 
 async def test_no_more_run_at_once_than_there_are_slots(redis: ArqRedis) -> None:
@@ -131,10 +135,8 @@ async def test_long_jobs_do_not_starve_short_ones(redis: ArqRedis, redis_url: st
     async with working(redis, await runs(record), max_jobs=110), connected(redis_url) as second:
         await until(lambda: len(record.begun) == 110)
         async with working(second, await runs(other), worker="w2"):
-            begun = time.time()
             id_ = await put(redis, "short")
-            await until(lambda: id_ in other.at)
-            assert other.at[id_] - begun < 1.0
+            await until(lambda: id_ in other.at, 8)
         record.go.set()
 
 
