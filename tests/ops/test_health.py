@@ -238,8 +238,7 @@ async def test_flask_migrates_revisions_are_asked_for(database_url: str, tmp_pat
 
 
 async def disposed(app: flask.Flask) -> None:
-    with app.app_context():
-        await app.extensions["sqlalchemy"].engine.dispose()
+    dispose(app)
 
 
 def dispose(app: flask.Flask) -> None:
