@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,23 @@ async def test_hooks_see_the_requests_of_their_own_half(halves: Any) -> None:
     for path in ("/new", "/old"):
         await half_of(ours, "GET", path)
     assert seen == [(QUART, "/new"), (FLASK, "/old")]
+
+
+@pytest.mark.parametrize("testing", [True, False])
+async def test_what_a_view_raises_reaches_the_test_of_either_half(halves: Any, testing: bool) -> None:
+    """Where the applications are tested; else it is an answer with status 500."""
+    ours, theirs = halves
+    ours.testing = theirs.testing = testing
+    ours.add_url_rule("/new", "new", _failing)
+    theirs.add_url_rule("/old", "old", lambda: [][0])
+    mount(ours, theirs)
+    for path in ("/new", "/old"):
+        with pytest.raises(IndexError) if testing else nullcontext():
+            assert await half_of(ours, "GET", path) == 500
+
+
+async def _failing() -> Any:
+    return [][0]
 
 
 async def test_asgi_middleware_stands_before_both_halves(halves: Any) -> None:

@@ -20,6 +20,7 @@ from ..bridge import Threads
 from ..errors import ConfigError
 from ..ops.metrics import count_requests
 from . import request_ids
+from .exchange import ERRORS
 from .linking import link_halves
 from .matching import FLASK, QUART, Decision, Half, HalfName, Matcher, below
 from .sharing import check_shared, share
@@ -122,14 +123,20 @@ class Mounted:
             if decision.half == QUART:
                 await inner(self.quart, scope)(receive, send)
             else:
-                await self.asgi.handle(self._of_flask(scope), receive, send)
+                await self._by_flask(scope, receive, send)
         finally:
             request_ids.current.reset(token)
 
-    def _of_flask(self, scope: Message) -> Message:
-        if self.at is None:
-            return scope
-        return {**scope, "root_path": scope.get("root_path", "").rstrip("/") + self.at}
+    async def _by_flask(self, scope: Message, receive: Receive, send: Send) -> None:
+        if self.at is not None:
+            scope = {**scope, "root_path": scope.get("root_path", "").rstrip("/") + self.at}
+        if not self.quart.testing:
+            await self.asgi.handle(scope, receive, send)
+            return
+        errors: list[BaseException] = []
+        await self.asgi.handle({**scope, ERRORS: errors}, receive, send)
+        if errors:
+            raise errors[0]  # through the test client, as what the Quart half raises
 
     def _sends(self, decision: Decision, scope: Message, send: Send, identity: bytes) -> Send:
         """Adds the request's id to an answer, and the other half's methods to an ``Allow`` that both have a part in."""
