@@ -7,9 +7,10 @@ from typing import Any
 
 import flask
 import pytest
+from flask import Response
 
 from decant.flask import asgi
-from tests.flask.asgi_calls import Call
+from tests.flask.asgi_calls import Call, Views
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,25 @@ async def test_header_names_keep_their_case_but_in_http_2(app: flask.Flask) -> N
         call = Call(asgi(app), http_version=version).body()
         await call.answer()
         assert expected in dict(call.sent[0]["headers"])
+
+
+async def test_a_head_that_is_replaced_leaves_no_length_behind(app: flask.Flask) -> None:
+    def replaces(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", "100")])
+        try:
+            raise ValueError("found late")
+        except ValueError:
+            start_response("503 Sorry", [], sys.exc_info())
+        return [b"", b"some", b""]
+
+    app.wsgi_app = replaces  # type: ignore[method-assign]
+    call = Call(asgi(app)).body()
+    assert await call.answer() == (503, b"some")
+    assert call.sent[-1]["more_body"] is False
+
+
+async def test_empty_pieces_are_not_sent(app: flask.Flask, views: Views) -> None:
+    app.add_url_rule("/", view_func=lambda: Response(iter([b""] * 100)))
+    call = Call(asgi(app, views=views)).body()
+    assert await call.answer() == (200, b"")
+    assert len(call.sent) <= 3  # the head, with nothing; the end

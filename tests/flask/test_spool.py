@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from pathlib import Path
@@ -60,6 +61,7 @@ async def test_it_holds_in_memory_what_it_may_and_the_rest_on_disk(files: list[A
         await spool.put(bytes(99))
     assert (spool.held, spool.filed, spool.full) == (198, 99, False)
     await spool.put(bytes(10))
+    await spool.fetch()  # nothing, while there is some in memory
     assert (spool.held, spool.filed, spool.full) == (198, 109, True)
     assert files[0].seek(0, os.SEEK_END) == 109
     assert (len(spool.take(198)), len(spool.take(198)), spool.take(198)) == (99, 99, b"")
@@ -77,3 +79,13 @@ async def test_nothing_is_kept_once_it_is_closed(files: list[Any]) -> None:
     await spool.put(bytes(10))
     await spool.fetch()
     assert (spool.empty, spool.take(5), len(files)) == (True, b"", 1)
+
+
+async def test_what_is_written_while_it_is_closed_is_removed(files: list[Any]) -> None:
+    spool = Spool(memory=10, disk=1_000_000)
+    await spool.put(bytes(10))
+    writing = [asyncio.create_task(spool.put(bytes(100_000))) for _ in range(2)]
+    await asyncio.sleep(0)
+    await spool.close()
+    await asyncio.gather(*writing)
+    assert [file.closed for file in files] == [True]
