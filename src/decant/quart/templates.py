@@ -15,20 +15,20 @@ from jinja2 import Environment
 
 __all__ = ["iterate_in_filters"]
 
-_FILTERS: Final = ("batch", "max", "min", "reverse", "sort")
-"""Those of Jinja's that iterate over what they are given, and are not asynchronous themselves."""
+_FILTERS: Final = {"batch": 0, "max": 1, "min": 1, "reverse": 0, "sort": 1}
+"""Those of Jinja's that iterate over what they are given, and are not asynchronous themselves; which argument that is:
+some are given the environment before it.
+"""
 
 
 def iterate_in_filters(environment: Environment) -> None:
     """Let Jinja's own ``batch``, ``max``, ``min``, ``reverse`` and ``sort`` take what ``map`` and its like give."""
-    for name in _FILTERS:
-        environment.filters[name] = _taking(environment.filters[name])
+    for name, place in _FILTERS.items():
+        environment.filters[name] = _taking(environment.filters[name], place)
 
 
-def _taking(function: Callable[..., Any]) -> Callable[..., Any]:
-    place = int(hasattr(function, "jinja_pass_arg"))  # the environment comes before the value
-
-    @wraps(function)  # with the mark that has it passed
+def _taking(function: Callable[..., Any], place: int) -> Callable[..., Any]:
+    @wraps(function)  # with the mark that has it given the environment
     def call(*args: Any, **kwargs: Any) -> Any:
         if not hasattr(args[place], "__aiter__"):
             return function(*args, **kwargs)
