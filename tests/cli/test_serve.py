@@ -124,6 +124,9 @@ def test_without_a_target_the_environment_and_the_project_are_asked(
         client.connect(str(tmp_path / "web"))
         client.sendall(b"GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 200")
+    running.signal(signal.SIGTERM)
+    assert running.ends() == 0
+    assert not (tmp_path / "web").exists()
 
 
 def test_an_application_that_says_how_it_logs_is_not_spoken_over(folder: Project, start: Start) -> None:
@@ -213,14 +216,18 @@ def test_a_killed_process_is_replaced_while_the_others_serve(folder: Project, st
     assert len(serving(running)) == 3
 
 
-@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.slow)])
-def test_a_reload_under_load_loses_no_request(folder: Project, start: Start, loop: str) -> None:
+@pytest.mark.parametrize(
+    ("server", "loop"),
+    [("hypercorn", "asyncio"), ("granian", "asyncio"), pytest.param("hypercorn", "uvloop", marks=pytest.mark.slow)],
+)
+def test_a_reload_under_load_loses_no_request(folder: Project, start: Start, server: str, loop: str) -> None:
     """New code is served, by new processes, and every request in between was answered."""
-    folder.write("hypercorn.toml", f"worker_class = '{loop}'\nbind = '127.0.0.1:0'\n")
+    folder.write("hypercorn.toml", f"worker_class = '{loop}'\n")
     folder.write("changing.py", ASGI.replace("str(os.getpid())", "'old'"))
-    running = start("serve", "changing:app", "--config", "hypercorn.toml", "--workers", "2")
+    config = ["--config", "hypercorn.toml"] if server == "hypercorn" else []
+    running = start(*("serve", "changing:app", "--bind", "127.0.0.1:0", "--workers", "2", "--server", server, *config))
     address = address_of(running)
-    running.expect(rf"^  server +Hypercorn \S+ on {loop}, 2 processes$")
+    running.expect(rf"^  server +{server.title()} \S+ on {loop}, 2 processes$")
     old = serving(running)
     with Load(address, "/pid") as load:
         wait_until(lambda: load.answers["old"] > 100)
@@ -286,28 +293,35 @@ def open_websocket(address: tuple[str, int]) -> tuple[socket.socket, WSConnectio
     return sock, ws
 
 
-@pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
-def test_streams_and_sockets_that_never_end_are_ended_by_the_deadline(
-    folder: Project, start: Start, server: str
-) -> None:
-    """Also those of an application that hears of nothing; the WebSocket's client is told that the server restarts."""
-    running = start("serve", "plain:app", "--bind", "127.0.0.1:0", "--drain", "6", "--server", server)
-    address = address_of(running)
-    [process] = serving(running)
-    stream, (sock, ws) = begun_stream(address), open_websocket(address)
+def test_streams_and_sockets_that_never_end_are_ended_by_the_deadline(folder: Project, start: Start) -> None:
+    """Also those of an application that hears of nothing; the WebSocket's client is told that the server restarts.
+
+    Each server is asked here, at the same time.
+    """
+    command = ("serve", "plain:app", "--bind", "127.0.0.1:0", "--drain", "6", "--server")
+    started = {server: start(*command, server) for server in ("hypercorn", "uvicorn", "granian")}
+    addresses = {server: address_of(running) for server, running in started.items()}
+    processes = [process for running in started.values() for process in serving(running)]
+    assert len(processes) == 3
+    clients = {server: (begun_stream(address), *open_websocket(address)) for server, address in addresses.items()}
     began = time.monotonic()
-    running.signal(signal.SIGTERM)
-    assert b"0\r\n\r\n" not in rest_of(stream)  # it is cut, so that nobody takes it for whole
-    with suppress(ConnectionError):
-        ws.receive_data(sock.recv(4096) or None)
-    closed = [event.code for event in ws.events() if isinstance(event, CloseConnection)]
-    sock.close()
-    assert running.ends() == 0
+    for running in started.values():
+        running.signal(signal.SIGTERM)
+    for server, (stream, sock, ws) in clients.items():
+        assert b"0\r\n\r\n" not in rest_of(stream), server  # it is cut, so that nobody takes it for whole
+        with suppress(ConnectionError):
+            ws.receive_data(sock.recv(4096) or None)
+        closed = [event.code for event in ws.events() if isinstance(event, CloseConnection)]
+        sock.close()
+        if server == "hypercorn":  # uvicorn closes them itself, at once; Granian may end before it has told
+            assert closed == [1012]
+        elif server == "uvicorn":
+            assert closed
+    for server, running in started.items():
+        assert running.ends() == 0, server
+        assert "and was killed" not in running.output, server
     assert 4 < time.monotonic() - began < 9
-    assert gone(process)
-    if server != "granian":  # whose threads may not hear of the end, and are killed at the deadline
-        assert closed == [1012] or (server == "uvicorn" and closed), running.output  # it closes them itself, at once
-        assert "and was killed" not in running.output
+    assert all(gone(process) for process in processes)
 
 
 def test_a_view_that_never_ends_is_killed_at_the_deadline(folder: Project, start: Start) -> None:

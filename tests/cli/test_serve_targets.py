@@ -221,6 +221,13 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
         (["a:app", "--config", "nowhere.toml"], 1, "--config nowhere.toml cannot be read"),
         (["a:app", "--config", "quic.toml"], 1, "has quic_bind: decant serve listens where bind says"),
         (["a:app", "--config", "quic.toml", "--server", "uvicorn"], 1, "--config is for Hypercorn"),
+        (["a:app", "--config", "unknown.toml"], 1, "which Hypercorn does not know; did you mean keep_alive_timeout?"),
+        (["a:app", "--config", "text.toml"], 1, "has workers = '4': it must be a whole number"),
+        (["a:app", "--config", "yes.toml"], 1, "has backlog = True: it must be a whole number"),
+        (["a:app", "--config", "trio.toml"], 1, "has worker_class = 'trio': decant serve runs on asyncio or uvloop"),
+        (["a:app", "--config", "bind.toml"], 1, "has bind = ['fd://3']: 'fd://3' is not HOST:PORT"),
+        (["a:app", "--proxy-headers", "b:app"], 2, "'b:app' is no number of proxies, as in --proxy-headers 1"),
+        (["a:app", "--bind", "unix:quic.toml"], 1, "--bind unix:quic.toml: it is there already, and is no socket"),
         (["a:app", "--bind", "unix:/nowhere/at/all"], 1, "--bind unix:/nowhere/at/all: No such file or directory"),
         (["a:app", "--bind", "192.0.2.1:80"], 1, "192.0.2.1 is no address of this machine"),
         (["a:app", "--server", "granian", "-b", "127.0.0.1:0", "-b", "127.0.0.1:0"], 1, "listens on one address"),
@@ -236,7 +243,15 @@ def test_a_wrong_call_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FLASK_APP", raising=False)
-    (tmp_path / "quic.toml").write_text("quic_bind = ['127.0.0.1:4433']\n")
+    for name, text in {
+        "quic": "quic_bind = ['127.0.0.1:4433']",
+        "unknown": "keepalive_timeout = 5",
+        "text": "workers = '4'",
+        "yes": "backlog = true",
+        "trio": "worker_class = 'trio'",
+        "bind": "bind = ['fd://3']",
+    }.items():
+        (tmp_path / f"{name}.toml").write_text(f"{text}\n")
     found, output = call(capsys, "serve", *arguments)
     assert (found, output.count("\n")) == (status, 1)
     assert message in output
