@@ -12,7 +12,7 @@ import pytest
 from flask import Response
 
 from decant.bridge import wait
-from decant.flask import asgi
+from decant.flask import asgi, sending
 from tests.flask.asgi_calls import Call, Views, until
 
 
@@ -38,7 +38,10 @@ async def test_each_event_is_sent_before_the_next_is_made(app: flask.Flask, view
     assert (await call.answer())[1] == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
 
 
-async def test_a_client_that_takes_nothing_slows_the_view_down(app: flask.Flask, views: Views) -> None:
+async def test_a_client_that_takes_nothing_slows_the_view_down(
+    app: flask.Flask, views: Views, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "_PAUSE_S", 60.0)  # by the size of what waits alone
     made = 0
 
     @app.get("/")
@@ -99,6 +102,7 @@ async def test_a_generator_that_never_waits_is_closed_too(app: flask.Flask) -> N
                     time.sleep(0.001)
                     yield b""
             finally:
+                wait(asyncio.sleep(0.01))  # clean-up may wait
                 closed.set()
 
         return Response(pieces())
@@ -184,17 +188,44 @@ async def test_nothing_goes_on_for_a_client_that_left_in_the_middle_of_a_message
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_stream_that_never_waits_lets_others_run(app: flask.Flask) -> None:
+@pytest.mark.parametrize("size", [1000, 100_000])
+async def test_a_stream_that_never_waits_lets_others_run(app: flask.Flask, size: int) -> None:
     @app.get("/")
     def endless() -> Response:
-        return Response(iter(lambda: b"x" * 1000, None))
+        return Response(iter(lambda: b"x" * size, None))
 
     call = Call(asgi(app, views="loop")).body()
     async with asyncio.timeout(10):
-        while len(call.data) < 100_000:
+        while len(call.sent) < 20:
             await asyncio.sleep(0)
     call.leave()
     await asyncio.wait_for(call.task, 10)
+
+
+async def test_pieces_that_come_together_are_sent_before_the_view_waits(app: flask.Flask, views: Views) -> None:
+    go_on = asyncio.Event()
+
+    @app.get("/")
+    def events() -> Response:
+        def pieces() -> Any:
+            yield "a"
+            yield "b"
+            wait(go_on.wait())
+            yield "c"
+
+        return Response(pieces())
+
+    call = Call(asgi(app, views=views)).body()
+    await call.until(lambda: call.data == b"ab")
+    go_on.set()
+    assert (await call.answer())[1] == b"abc"
+
+
+async def test_a_short_answer_is_two_messages(app: flask.Flask, views: Views) -> None:
+    app.add_url_rule("/", view_func=lambda: "short")
+    call = Call(asgi(app, views=views)).body()
+    assert await call.answer() == (200, b"short")
+    assert [message["type"] for message in call.sent] == ["http.response.start", "http.response.body"]
 
 
 async def test_pieces_that_take_a_while_to_make_are_sent_as_they_are_made(app: flask.Flask, views: Views) -> None:

@@ -296,9 +296,12 @@ async def test_handlers_and_background_tasks_have_threads_of_their_own(
 
 async def test_a_connection_is_refused_and_an_error_is_heard(socketio: Any, served: Any, connect: Any) -> None:
     """``False`` from ``connect`` refuses; what a handler raises goes to ``on_error``, whose value is the answer."""
+    errors: list[Exception] = []
 
     @socketio.on("connect")
     def connected(auth: dict[str, str] | None) -> bool:
+        if auth and auth["token"] == "banned":
+            raise ConnectionRefusedError("banned")
         return bool(auth and auth["token"] == "right")
 
     @socketio.on("fail")
@@ -307,11 +310,15 @@ async def test_a_connection_is_refused_and_an_error_is_heard(socketio: Any, serv
 
     @socketio.on_error()
     def heard(error: Exception) -> str:
+        errors.append(error)
         return f"heard: {error}"
 
     url = await served()
     with pytest.raises(client_library.exceptions.ConnectionError):
         await connect(url, auth={"token": "wrong"})
+    with pytest.raises(client_library.exceptions.ConnectionError):
+        await connect(url, auth={"token": "banned"})
+    assert errors == []
     client = await connect(url, auth={"token": "right"})
     assert await client.call("fail") == "heard: a bug"
 
