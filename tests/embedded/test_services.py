@@ -85,6 +85,26 @@ def connected(redis_url: str) -> Redis:
     return Redis.from_url(redis_url, socket_timeout=5)
 
 
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``initdb`` makes, made once."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with postgresql(folder, durable=False):
+        pass
+    return folder / "postgresql" / "data"
+
+
+@pytest.fixture
+def initialised(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Spares a test that is about something else the time that ``initdb`` takes."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is None or callspec.params.get("kind") == "postgresql":
+        cluster: Path = request.getfixturevalue("cluster")
+        folder = tmp_path / "postgresql"
+        folder.mkdir(mode=0o700)
+        subprocess.run(["cp", "-a", str(cluster), str(folder / "data")], check=True, timeout=60)
+
+
 def test_both_servers_answer_and_end_with_the_block(tmp_path: Path) -> None:
     with services(tmp_path, durable=False) as servers:
         with psycopg.connect(servers.database_url) as connection:
@@ -95,6 +115,7 @@ def test_both_servers_answer_and_end_with_the_block(tmp_path: Path) -> None:
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.usefixtures("initialised")
 def test_data_persists_between_runs(tmp_path: Path) -> None:
     with services(tmp_path) as servers:
         with psycopg.connect(servers.database_url) as connection:
@@ -108,6 +129,7 @@ def test_data_persists_between_runs(tmp_path: Path) -> None:
             assert client.get("kept") == b"7"
 
 
+@pytest.mark.usefixtures("initialised")
 def test_data_survives_a_kill_of_everything(tmp_path: Path) -> None:
     """What a power cut leaves behind: written data, stale pid files and sockets, the state of a keeper that is gone."""
     with services(tmp_path) as servers:
@@ -152,6 +174,7 @@ def test_what_a_killed_keeper_said_is_not_believed(tmp_path: Path, monkeypatch: 
         assert client.ping()
 
 
+@pytest.mark.usefixtures("initialised")
 @pytest.mark.parametrize("kind", KINDS)
 def test_processes_share_one_server_and_the_last_stops_it(tmp_path: Path, kind: str) -> None:
     with KINDS[kind](tmp_path, durable=False) as ours:
@@ -162,6 +185,7 @@ def test_processes_share_one_server_and_the_last_stops_it(tmp_path: Path, kind: 
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.usefixtures("initialised")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_server_ends_after_its_only_user_was_killed(tmp_path: Path, kind: str) -> None:
     with another_user(kind, tmp_path) as (process, url):
@@ -182,6 +206,7 @@ def test_the_server_outlives_the_kill_of_the_user_that_started_it(tmp_path: Path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+@pytest.mark.usefixtures("initialised")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_server_ends_with_its_keeper(tmp_path: Path, kind: str) -> None:
     """No orphan, and who uses the server can tell; the next block starts another, and tidies up."""
@@ -290,6 +315,7 @@ def test_as_root_folders_that_are_closed_to_others_stay_closed(tmp_path: Path) -
             assert closed.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.usefixtures("initialised")
 def test_nobody_else_can_connect(tmp_path: Path) -> None:
     """PostgreSQL listens on no port; Valkey on the loopback only, and wants its password."""
     with services(tmp_path, durable=False) as servers:
@@ -320,6 +346,7 @@ def test_durable_cannot_join_what_is_not(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.usefixtures("initialised")
 def test_a_start_that_fails_tells_the_servers_last_words(tmp_path: Path) -> None:
     with postgresql(tmp_path, durable=False):
         pass
