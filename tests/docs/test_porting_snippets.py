@@ -23,6 +23,7 @@ from decant.testing import Client  # noqa: F401  it reads files when it is impor
 FOLDER = Path(__file__).parents[2] / "docs" / "snippets" / "porting"
 Load = Callable[[str], Any]
 PRICES = {"a": 1, "bb": 2, "ccc": 3, "dddd": 4, "eeeee": 5}
+DIGITS = [158, 375, 615, 869, 1135]
 
 
 @pytest.fixture
@@ -93,10 +94,12 @@ def test_the_extensions_in_flask(load: Load, flask_client: Callable[[Any], Any])
     assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
 
 
-def test_a_pool_of_processes_in_flask() -> None:
-    """In a program of its own: multiprocessing imports its main module."""
-    code = "from processes_flask import app\nif __name__ == '__main__': print(app.test_client().get('/digits').text)"
-    assert json.loads(_python("-c", code)) == [158, 375, 615]
+@pytest.mark.parametrize("served", ["app", "asgi(app)", "asgi(app, views='loop')"])
+def test_processes_in_flask(served: str) -> None:
+    """In a program of its own: multiprocessing imports its main module, and forks what it finds."""
+    code = f"print({served}.test_client().get('/digits').text)"
+    code = f"from decant.flask import asgi\nfrom processes_flask import app\nif __name__ == '__main__': {code}"
+    assert json.loads(_python("-c", code)) == DIGITS
 
 
 async def test_a_mounted_application(load: Load) -> None:
@@ -106,6 +109,42 @@ async def test_a_mounted_application(load: Load) -> None:
         client = app.test_client()
         assert await (await client.get("/users/ada")).get_json() == {"name": "ada"}
         assert await text(await client.post("/users/ada")) == "submitted"
+
+
+async def test_models_of_the_flask_half_in_the_quart_half(
+    load: Load, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a session of the Quart half; what one half writes the other reads."""
+    monkeypatch.setenv("DATABASE_URL", database_url.replace("postgresql", "postgresql+psycopg", 1))
+    blog, module = load("blog_flask"), load("mount_models")
+    await asyncio.to_thread(_make_blog, blog, module.flask_app)
+    async with module.app.test_app():
+        client = module.app.test_client()
+        assert (await client.post("/blog/ada", data={"title": "Notes"})).status_code == 302
+        assert await (await client.get("/blog/ada")).get_json() == {"user": "ada", "posts": ["Notes"]}
+        assert (await client.get("/blog/nobody")).status_code == 404
+    await asyncio.to_thread(_close, blog, module.flask_app)
+
+
+def _make_blog(blog: Any, app: Any) -> None:
+    with app.app_context():
+        blog.db.create_all()
+        blog.db.session.add(blog.User(username="ada"))
+        blog.db.session.commit()
+
+
+def _close(blog: Any, app: Any) -> None:
+    with app.app_context():
+        blog.db.engine.dispose()
+
+
+def test_flasks_commands_with_the_faces(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where Flask-Limiter is installed, of which `flask` asks for a command before the application is imported."""
+    monkeypatch.setenv("DATABASE_URL", database_url.replace("postgresql", "postgresql+psycopg2", 1))
+    lines = "db.create_all(); db.session.add(User(username='ada')); db.session.commit(); print(db, User.query.count())"
+    said = _python("faced.py", "--app", "blog_flask", "shell", said=lines)
+    assert "<face of <SQLAlchemy postgresql" in said
+    assert "> 1" in said
 
 
 def test_a_view_that_blocks_runs_in_a_thread(load: Load) -> None:
@@ -133,7 +172,7 @@ async def test_what_became_of_threads_and_processes(load: Load) -> None:
         assert await text(await background.app.test_client().get("/start/x")) == "<p>started x"
     assert background.done == [("background_quart", "x")]
     async with processes.app.test_app():
-        assert await (await processes.app.test_client().get("/digits")).get_json() == [158, 375, 615]
+        assert await (await processes.app.test_client().get("/digits")).get_json() == DIGITS
     assert await text(await load("async_quart").app.test_client().get("/")) == "slow"
 
 
@@ -226,11 +265,12 @@ def test_a_test_before_and_after(
     )
 
 
-def _python(*arguments: str) -> str:
+def _python(*arguments: str, said: str | None = None) -> str:
     paths = [str(FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
+        input=said,
         text=True,
         timeout=100,
         cwd=FOLDER,

@@ -17,4 +17,4 @@ def digits(number):
 
 @app.get("/digits")
 async def many():
-    return jsonify([result async for result in cpu.map(digits, [100, 200, 300])])
+    return jsonify([result async for result in cpu.map(digits, [100, 200, 300, 400, 500])])

@@ -6,7 +6,7 @@ from typing import Final
 
 from ... import limiter
 from ...faces import face
-from ...limiter import constants, errors, util
+from ...limiter import commands, constants, errors, util
 from ...limiter.contrib import util as contrib
 from .table import Module, names
 
@@ -28,6 +28,7 @@ MODULES: Final = {
         },
         {"extension": "Limiter is in flask_limiter", "wrappers": "limits are in flask_limiter"},
     ),
+    "flask_limiter.commands": Module({"cli": commands.cli}),  # `flask` asks for it where Flask-Limiter is installed
     "flask_limiter.constants": Module(
         names(constants, "ConfigVars", "ExemptionScope", "HeaderNames"),
         {"MAX_BACKEND_CHECKS": "a storage that is away is asked again by itself"},
