@@ -16,10 +16,10 @@ import prometheus_client
 import pytest
 from flask import Response
 
-from decant.bridge import wait
+from decant.bridge import in_thread, wait
 from decant.errors import ConfigError
 from decant.flask import Asgi, asgi
-from tests.flask.asgi_calls import Call, Views, connected, until
+from tests.flask.asgi_calls import Call, Views, until
 from tests.serving import Peer, serve
 
 
@@ -55,12 +55,14 @@ async def test_an_endless_stream_ends_with_the_server(app: flask.Flask, views: V
 
         return Response(pieces())
 
-    began = time.monotonic()
-    async with connected(asgi(app, views=views, grace_s=0.5)) as peer:
-        await peer.get("/")
-        assert await peer.status() == 200
-    assert ends == ["closed"]
-    assert time.monotonic() - began < 10
+    async with AsyncExitStack() as stack:  # the client stays
+        async with serve(asgi(app, views=views, grace_s=0.3)) as url:
+            peer = await stack.enter_async_context(Peer.connect(("127.0.0.1", int(url.rpartition(":")[2]))))
+            await peer.get("/")
+            assert await peer.status() == 200
+            began = time.monotonic()
+        assert ends == ["closed"]
+        assert time.monotonic() - began < 10
 
 
 async def lifespan(shim: Asgi) -> list[str]:
@@ -85,16 +87,21 @@ async def test_it_starts_and_stops_more_than_once(app: flask.Flask, views: Views
 
 
 async def test_its_threads_end_with_it(app: flask.Flask, views: Views) -> None:
-    app.add_url_rule("/", view_func=lambda: "x")
-    before = set(threading.enumerate())
+    used: list[threading.Thread] = []
+
+    @app.get("/")
+    def view() -> str:
+        used.append(wait(in_thread(threading.current_thread)))
+        return "x"
+
     shim = asgi(app, views=views)
     await shim.lifespan.start()
     assert await Call(shim).body().answer() == (200, b"x")
+    assert not shim.connections.open
     assert shim.watchdog.is_running
     await shim.lifespan.stop()
     assert not shim.watchdog.is_running
-    own = ("decant_", "decant-watchdog")
-    await until(lambda: not [t for t in set(threading.enumerate()) - before if t.name.startswith(own)])
+    await until(lambda: not used[0].is_alive())
 
 
 async def test_its_threads_are_seen_in_the_metrics(app: flask.Flask) -> None:

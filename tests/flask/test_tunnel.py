@@ -221,9 +221,10 @@ async def test_a_handler_hears_of_a_client_that_left_before_it_was_accepted(capl
 
 async def test_nothing_is_sent_after_a_close(caplog: Any) -> None:
     """By a handler that has not read yet that the server stops."""
-    stopped, found = threading.Event(), list[Any]()
+    stopped, found, used = threading.Event(), list[Any](), list[threading.Thread]()
 
     def handle(peer: Peer) -> None:
+        used.append(threading.current_thread())
         peer.send(AcceptConnection())
         stopped.wait(10)
         peer.send(TextMessage(data="too late"))
@@ -241,6 +242,7 @@ async def test_nothing_is_sent_after_a_close(caplog: Any) -> None:
     await stopping
     assert found == [CloseConnection(code=1001, reason="the server stops")]
     assert errors(caplog) == []
+    await until(lambda: not used[0].is_alive())
 
 
 async def test_a_server_that_cancels_the_call_closes_with_1001() -> None:
