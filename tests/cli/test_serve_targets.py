@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import BlockBuster
 
 from decant.cli import main
 from decant.cli.serving.applications import made_servable
 from decant.cli.serving.failures import in_a_line
 from decant.cli.serving.options import Options
 from decant.cli.serving.targets import Target, is_asgi
+from decant.cli.serving.worker import Worker
 from decant.errors import CommandError, ConfigError
 
 
@@ -283,3 +286,22 @@ print("served")
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert run.stdout == "served\n", run.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import time\ntime.sleep(60)", r"process \d+ was not ready within 5 s, and was killed"),
+        ("import os\nos._exit(5)", r"process \d+ ended with status 5 before it was ready"),
+    ],
+)
+async def test_a_process_that_does_not_come_up_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, no_blocking: BlockBuster, tmp_path: Path, text: str, told: str
+) -> None:
+    no_blocking.deactivate()  # the parent serves nobody, and starting a process blocks
+    (tmp_path / "toylate.py").write_text(text)
+    monkeypatch.setattr("decant.cli.serving.worker._START_TIMEOUT_S", 5.0 if "sleep" in text else 60.0)
+    worker = await Worker.start(Options("toylate:app", "TARGET", import_path=[str(tmp_path)]), os.environ)
+    with pytest.raises(CommandError, match=told):
+        await worker.ready()
+    assert worker.process.returncode is not None

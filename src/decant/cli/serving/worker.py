@@ -66,9 +66,10 @@ class Worker:
         """
         reading, ending = asyncio.create_task(self._report.readline()), asyncio.create_task(self.process.wait())
         try:
-            await asyncio.wait([reading, ending], timeout=_START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done() and ending.done():
-                await asyncio.wait([reading], timeout=1.0)  # its last words
+            both = (reading, ending)
+            done, _ = await asyncio.wait(both, timeout=_START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            if ending in done or (reading in done and not reading.result()):
+                await asyncio.wait(both, timeout=1.0)  # its last words, or the end that has closed the pipe
             line = reading.result() if reading.done() else b""
         finally:
             reading.cancel()
@@ -81,6 +82,8 @@ class Worker:
         await self.stop(0.0 if not message else 5.0)
         if message:
             raise CommandError(message["failed"])
+        if not done:
+            raise CommandError(f"{self} was not ready within {_START_TIMEOUT_S:g} s, and was killed")
         raise CommandError(f"{self} {self.end()} before it was ready")
 
     async def ended(self) -> None:
