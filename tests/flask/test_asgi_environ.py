@@ -124,3 +124,9 @@ def test_middleware_may_add_to_it() -> None:
     found = environ(**{EXTRA: {"REMOTE_USER": "ada"}})
     assert found["REMOTE_USER"] == "ada"
     assert found["asgi.scope"]["path"] == "/"
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_whether_other_processes_serve_too(several: bool) -> None:
+    scope = {"type": "http", "path": "/", "headers": []}
+    assert environ_of(scope, BytesIO(), multiprocess=several)["wsgi.multiprocess"] is several
