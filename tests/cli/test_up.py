@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,27 @@ def test_nothing_is_left_after_it_was_killed(project: Project, start: Start) -> 
     wait_until(lambda: not processes_in(project.root / "elsewhere"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_other_ways_to_ask_stop_it_too(
-    project: Project, start: Start, environment: dict[str, str], number: signal.Signals
-) -> None:
-    running = start("up", "--bind", "127.0.0.1:0", **environment)
-    running.url()
-    running.signal(number)
-    assert running.ends() == 0
+@pytest.fixture
+def each(tmp_path: Path, start: Start, environment: dict[str, str]) -> Callable[..., Running]:
+    """Start the command in a project of its own, so that several run at the same time."""
+
+    def begin(name: str, toy: str | None = None) -> Running:
+        folder = tmp_path / name
+        folder.mkdir()
+        project = Project(folder)
+        if toy is not None:
+            project.write("toy.py", toy)
+        return start("up", "--bind", "127.0.0.1:0", cwd=folder, **environment)
+
+    return begin
+
+
+def test_other_ways_to_ask_stop_it_too(each: Callable[..., Running]) -> None:
+    started = {number: each(number.name) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, running in started.items():
+        running.url()
+        running.signal(number)
+    assert {number.name: running.ends() for number, running in started.items()} == {"SIGTERM": 0, "SIGHUP": 0}
 
 
 def test_servers_that_the_environment_names_are_used(
@@ -105,18 +119,16 @@ def test_the_projects_hypercorn_toml_is_used(project: Project, start: Start, env
     assert "GET / 1.1" not in running.output
 
 
-@pytest.mark.parametrize("name", ["hypercorn", "worker"])
-def test_the_death_of_a_child_stops_the_rest(
-    project: Project, start: Start, environment: dict[str, str], name: str
-) -> None:
-    running = start("up", "--bind", "127.0.0.1:0", **environment)
-    running.url()
-    children = running.children()
-    running.child(name).kill()
-    title = {"hypercorn": "web"}.get(name, name)
-    running.expect(rf"^decant +\| {title} was killed by SIGKILL: stopping the rest$")
-    assert running.ends() == 1
-    assert all(gone(child) for child in children)
+def test_the_death_of_a_child_stops_the_rest(each: Callable[..., Running]) -> None:
+    started = {name: each(name) for name in ("hypercorn", "worker")}
+    for name, running in started.items():
+        running.url()
+        children = running.children()
+        running.child(name).kill()
+        title = {"hypercorn": "web"}.get(name, name)
+        running.expect(rf"^decant +\| {title} was killed by SIGKILL: stopping the rest$")
+        assert running.ends() == 1, name
+        assert all(gone(child) for child in children), name
 
 
 def test_the_death_of_an_embedded_server_stops_the_rest(
@@ -143,25 +155,20 @@ def test_a_web_process_that_cannot_start_is_told_of(
     assert "http://" not in running.output
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("raise RuntimeError('broken')", "RuntimeError: broken"),
-        ("other = 1", "app 'toy:app': toy has no 'app'"),
-        ("app = 7", "app 'toy:app' is no ASGI application but 7"),
-        ("def app(config=None): ...", "is a function that makes the application: write 'toy:app()'"),
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "migrate was killed by SIGKILL"),
-    ],
-)
-def test_a_failing_migration_stops_the_start(
-    project: Project, start: Start, environment: dict[str, str], text: str, told: str
-) -> None:
-    project.write("toy.py", text)
-    running = start("up", "--bind", "127.0.0.1:0", **environment)
-    assert running.ends() == 1
-    assert told in running.output
-    assert running.lines[-1].startswith("decant  | the migrations failed: migrate ")
-    assert "web  " not in running.output
+def test_a_failing_migration_stops_the_start(each: Callable[..., Running]) -> None:
+    told = {
+        "raise RuntimeError('broken')": "RuntimeError: broken",
+        "other = 1": "app 'toy:app': toy has no 'app'",
+        "app = 7": "app 'toy:app' is no ASGI application but 7",
+        "def app(config=None): ...": "is a function that makes the application: write 'toy:app()'",
+        "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)": "migrate was killed by SIGKILL",
+    }
+    started = {text: each(f"project {number}", text) for number, text in enumerate(told)}
+    for text, running in started.items():
+        assert running.ends() == 1, text
+        assert told[text] in running.output
+        assert running.lines[-1].startswith("decant  | the migrations failed: migrate ")
+        assert "web  " not in running.output
 
 
 DATABASE_APP = """
