@@ -132,6 +132,10 @@ async def test_it_is_told_while_it_goes_on(app: flask.Flask, records: list[loggi
     assert record.__dict__["seconds"] > 0.1
     assert hold.__code__.co_firstlineno < record.__dict__["line"] < hold_for.__code__.co_firstlineno
     assert await held_total("holds") == before + 1
+    counted = await asyncio.to_thread(
+        prometheus_client.REGISTRY.get_sample_value, "decant_loop_held_seconds_count", {"view": "holds"}
+    )
+    assert counted == before + 1
 
 
 async def test_a_template_is_told_with_its_line(app: flask.Flask, records: list[logging.LogRecord]) -> None:
