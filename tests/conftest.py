@@ -23,6 +23,20 @@ class Servers:
     redis_url: str
 
 
+LONG = {"app", "cli", "contract", "deploy", "docs", "embedded", "monitor", "workers"}
+"""Folders whose tests start processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that no process of the suite is left with one while the others are done."""
+    first: dict[Path, int] = {}
+    for item in items:
+        marked = item.get_closest_marker("slow") or item.get_closest_marker("browser")
+        rank = 0 if marked else 1 if not LONG.isdisjoint(item.path.parts) else 2
+        first[item.path] = min(rank, first.get(item.path, 2))
+    items.sort(key=lambda item: first[item.path])
+
+
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """PostgreSQL and Valkey for the whole session."""

@@ -67,12 +67,13 @@ def app_database_url(database_that_is_used_again: str) -> str:
     return database_that_is_used_again
 
 
-def empty(url: str) -> None:
-    """Delete all rows of a database that nobody uses any more; sequences begin anew."""
+def empty(url: str, *, is_used: bool = False) -> None:
+    """Delete all rows; sequences begin anew. Whoever is connected still is cut off, unless the database ``is_used``."""
     with psycopg.connect(
         url, autocommit=True, options="-c lock_timeout=20s -c client_min_messages=error"
     ) as connection:
-        connection.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity" + OTHERS)
+        if not is_used:
+            connection.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity" + OTHERS)
         tables = [table for (table,) in connection.execute(TABLES)]
         has_rows = sql.SQL(" UNION ALL ").join(
             sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})").format(table, sql.Identifier(table)) for table in tables
@@ -91,8 +92,12 @@ SEQUENCES = """SELECT setval(format('%I.%I', schemaname, sequencename)::regclass
 @pytest.fixture
 def settings(app_database_url: str, redis_url: str) -> dict[str, Any]:
     """Settings for ``create_app``: real servers, cheap hashes."""
+    return settings_of(app_database_url, redis_url)
+
+
+def settings_of(database_url: str, redis_url: str) -> dict[str, Any]:
     return {
-        "DATABASE_URL": app_database_url,
+        "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "SECRET_KEY": KEY,
         "ARGON2_TIME_COST": 1,

@@ -2,67 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from .conftest import PASSWORD
+from .browsing import (
+    chromium,
+    look,
+    no_blocking,
+    open_browser,
+    pytestmark,
+    register,
+    served,
+    settings,
+    site,
+    watch,
+    worker,
+)
 from .site import Site, serve_site
 
-CHROMIUM = os.environ.get("DECANT_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; DECANT_TEST_CHROMIUM names another"),
-]
-
-
-@pytest.fixture(autouse=True)
-def no_blocking() -> None:
-    """Playwright's own event loop runs beneath these tests, which block it as they please; ours is in the server."""
-
-
-@pytest.fixture
-def site(settings: dict[str, Any], tmp_path: Path) -> Iterator[Site]:
-    with serve_site(settings, tmp_path / "log") as served:
-        yield served
-
-
-@pytest.fixture
-def open_browser(tmp_path: Path) -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        opened: list[BrowserContext] = []
-
-        def open_context(**options: Any) -> Page:
-            context = playwright.chromium.launch_persistent_context(
-                tmp_path / f"profile{len(opened)}", executable_path=CHROMIUM, headless=True, args=FLAGS, **options
-            )
-            context.set_default_timeout(30_000)
-            opened.append(context)
-            return context.pages[0]
-
-        yield open_context
-        for context in opened:
-            context.close()
+__all__ = ["chromium", "no_blocking", "open_browser", "pytestmark", "served", "settings", "site"]
 
 
 class Elsewhere(BaseHTTPRequestHandler):
@@ -85,36 +50,6 @@ def target() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/page"
         server.shutdown()
         thread.join()
-
-
-@contextmanager
-def worker(settings: dict[str, Any], log: Path) -> Iterator[None]:
-    given = {key: str(value) for key, value in settings.items() if key not in ("TESTING", "PROPAGATE_EXCEPTIONS")}
-    command = [sys.executable, "-m", "arq", "workers.WorkerSettings"]
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, env={**os.environ, **given}, stdout=stream, stderr=stream)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(40)
-
-
-def watch(page: Page) -> list[str]:
-    """What the browser complains of: blocked by the policy, failed scripts, missing files."""
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    return complaints
-
-
-def register(page: Page, site: Site, username: str = "ada") -> None:
-    page.goto(f"{site.url}/")
-    page.get_by_role("link", name="Make an account").click()
-    page.get_by_label("User name").fill(username)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Register").click()
-    page.wait_for_url("**/links/new")
 
 
 def shorten(page: Page, site: Site, target: str, slug: str) -> None:
@@ -254,10 +189,9 @@ def test_the_keyboard_reaches_everything(site: Site, open_browser: Any) -> None:
     page.wait_for_url("**/links/typed")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_a_phone_and_have_contrast(site: Site, open_browser: Any, scheme: str) -> None:
+def test_pages_fit_a_phone_and_have_contrast(site: Site, open_browser: Any) -> None:
     """No page scrolls sideways at 320 pixels; every text has a contrast of at least 4.5 to 1, light and dark."""
-    page = open_browser(viewport={"width": 320, "height": 640}, color_scheme=scheme)
+    page = open_browser(viewport={"width": 320, "height": 640})
     complaints = watch(page)
     register(page, site)
     shorten(page, site, "https://example.com/" + "a-long-path/" * 20, "x" * 64)
@@ -265,33 +199,8 @@ def test_pages_fit_a_phone_and_have_contrast(site: Site, open_browser: Any, sche
     page.get_by_label("What is the new token for?").fill("W" * 64)
     page.get_by_role("button", name="Make a token").click()
     assert page.locator("#secret").is_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320, "the page of a new token"
+    look(page, "the page of a new token")
     for path in ("/links", "/links/new", f"/links/{'x' * 64}", f"/links/{'x' * 64}/edit", "/account"):
         page.goto(f"{site.url}{path}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
-        assert page.evaluate(CONTRAST) == [], path
+        look(page, path)
     assert complaints == []
-
-
-# Texts whose colour is too near to the background that is behind them (WCAG 2.2, 1.4.3).
-CONTRAST = """() => {
-    const rgb = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
-    const light = ([r, g, b]) => [r, g, b].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-    const behind = (node) => {
-        for (; node; node = node.parentElement) {
-            const color = rgb(getComputedStyle(node).backgroundColor);
-            if (color.length === 3 || color[3] === 1) return color;
-        }
-        return [255, 255, 255];
-    };
-    const found = [];
-    for (const node of document.querySelectorAll("body *")) {
-        const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-        if (!own || !node.checkVisibility() || node.closest(".unseen, .skip, datalist, .status-code")) continue;
-        const [a, b] = [light(rgb(getComputedStyle(node).color)), light(behind(node))];
-        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${node.tagName}.${node.className} ${node.textContent.trim()}`);
-    }
-    return found;
-}"""
