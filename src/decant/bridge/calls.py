@@ -13,7 +13,7 @@ from typing import Any
 
 from greenlet import greenlet
 
-from .greenlets import ThreadBridge, bridged, carry, discard, enterable
+from .greenlets import ThreadBridge, bridged, carry, discard, enterable, give_back, take
 from .waiting import local
 
 __all__ = ["Call", "Flow", "detached", "flow", "logger", "owner", "thread_waits"]
@@ -40,7 +40,7 @@ class Call:
         self.outcome: Outcome = (None, None)
         self.function, self.mailbox, self.context = function, mailbox, copy_context()
         self.task: asyncio.Task[Any] | None = None
-        self.cancelling = self.abandoned = False
+        self.cancelling = self.abandoned = self.ended = False
 
     def run(self, serve: Callable[[Call], Any]) -> None:  # in the thread
         outer, _here.call = _here.call, self
@@ -61,23 +61,25 @@ class Call:
             logger.warning("%r ended after its event loop was closed", self.function)
 
     def _finish(self) -> None:  # on the loop
-        if not self.done.done():
+        self.ended = True
+        if not self.done.done():  # cancelled: with the task that awaits it
             self.done.set_result(None)
 
     def serve(self) -> Any:  # in the thread
-        bridge = ThreadBridge(self.function)
+        bridge = take(ThreadBridge)
         bridge.gr_context = self.context
-        result = bridge.switch()
+        result = bridge.switch(self.function)
         error: BaseException | None = None
         try:
-            while not bridge.dead:
+            while type(result) is not list:
                 value, error = None, None
                 try:
                     value = self._forward(result, bridge)
                 except BaseException as raised:  # belongs to the function
                     error = raised
                 result = bridge.switch(value) if error is None else bridge.throw(error)
-            return result
+            give_back(bridge)
+            return result.pop()
         finally:
             error = None  # or an exception and its traceback would keep each other
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
@@ -49,8 +50,13 @@ class Threads:
         self, size: int = 40, *, max_queued: int = 10_000, grace_s: float = 5.0, may_wait: bool = True
     ) -> None:
         self.size, self.max_queued, self.grace_s, self.may_wait = size, max_queued, grace_s, may_wait
+        self._forget()
+
+    def _forget(self) -> None:
         self._executor: ThreadPoolExecutor | None = None
-        self._lock, self._pid, self._calls = threading.Lock(), os.getpid(), 0
+        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._queue: deque[Call] = deque()
+        self._calls = self._working = 0
 
     @property
     def busy(self) -> int:
@@ -75,44 +81,55 @@ class Threads:
             sender.mailbox.put(partial(_on_mailbox, call))
             return cast(T, await self._result(call))
         call = Call(work, SimpleQueue())
-        return cast(T, await self._result(call, self._submit(call)))
+        self._submit(call)
+        return cast(T, await self._result(call))
 
-    def _submit(self, call: Call) -> Future[None]:
+    def _submit(self, call: Call) -> None:
         if self._pid != os.getpid():  # a forked child has none of its parent's threads
-            self._executor, self._lock, self._pid, self._calls = None, threading.Lock(), os.getpid(), 0
+            self._forget()
         with self._lock:
             if self.full:
                 raise Overloaded(f"{self.queued} calls already wait for one of {self.size} threads")
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(self.size, thread_name_prefix="decant")
+            if self._working < self.size:
+                self._start_thread()
+            self._queue.append(call)
             self._calls += 1
-            try:
-                job = self._executor.submit(self._work, call)
-            except BaseException:  # the interpreter shuts down, or no thread can be started
+
+    def _start_thread(self) -> None:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self.size, thread_name_prefix="decant")
+        self._executor.submit(self._work)  # raises if the interpreter shuts down, or no thread can be started
+        self._working += 1
+
+    def _work(self) -> None:  # in the thread: whatever is queued, as the executor's own way of each call costs more
+        while (call := self._next()) is not None:
+            call.run(Call.serve if self.may_wait else _plainly)
+            with self._lock:
                 self._calls -= 1
-                raise
-        job.add_done_callback(partial(self._dropped, call))
-        return job
+            call.finish()
+            del call  # or it would live until the next one comes
 
-    def _work(self, call: Call) -> None:  # in the thread
-        call.run(Call.serve if self.may_wait else _plainly)
-        self._ended(call)
-
-    def _dropped(self, call: Call, job: Future[None]) -> None:
-        if job.cancelled():
-            call.outcome = (None, Overloaded("the pool of threads was closed"))
-            self._ended(call)
-
-    def _ended(self, call: Call) -> None:
+    def _next(self) -> Call | None:
         with self._lock:
-            self._calls -= 1
-        call.finish()
+            if self._queue:
+                return self._queue.popleft()
+            self._working -= 1
+            return None
 
-    async def _result(self, call: Call, job: Future[None] | None = None) -> Any:
+    def _taken_back(self, call: Call) -> bool:
+        """Whether no thread had begun with it, and none will."""
+        with self._lock:
+            if call not in self._queue:
+                return False
+            self._queue.remove(call)
+            self._calls -= 1
+            return True
+
+    async def _result(self, call: Call) -> Any:
         try:
-            await asyncio.wait([call.done])
+            await call.done
         except asyncio.CancelledError:
-            if job is None or not job.cancel():  # else it was still queued
+            if not self._taken_back(call):
                 await self._stop(call)
             raise
         finally:
@@ -128,22 +145,31 @@ class Threads:
 
     async def _stop(self, call: Call) -> None:
         call.cancel()
+        if not call.ended:
+            call.done = call.loop.create_future()  # the one before was cancelled with the task that awaited it
         deadline = call.loop.time() + self.grace_s
         try:
-            while not call.done.done() and (left := deadline - call.loop.time()) > 0:
+            while not call.ended and (left := deadline - call.loop.time()) > 0:
                 with suppress(asyncio.CancelledError):  # again, as by a timeout and then by a client that goes away
                     await asyncio.wait([call.done], timeout=left)
         finally:
             call.outcome = (None, None)
-            if not call.done.done():
+            if not call.ended:
                 call.abandoned = True
                 logger.warning("%r did not stop within %s s of its cancellation", call.function, self.grace_s)
 
     def close(self) -> None:
         """Refuse what is queued and let idle threads end; running functions are not interrupted."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            self._executor = None
+        with self._lock:
+            executor, self._executor = self._executor, None
+            refused = list(self._queue)
+            self._queue.clear()
+            self._calls -= len(refused)
+        if executor is not None:
+            executor.shutdown(wait=False)
+        for call in refused:
+            call.outcome = (None, Overloaded("the pool of threads was closed"))
+            call.finish()
 
 
 _default = Threads()

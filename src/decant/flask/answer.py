@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 from greenlet import GreenletExit
@@ -53,25 +54,28 @@ class Answer:
         if not _STATUS.fullmatch(status):
             raise ValueError(f"{status!r} is no status of a response: it begins with a number from 200 to 999")
         self._status, self._length = int(status[:3]), None
-        self._headers = [self._checked(name, value) for name, value in headers if name.lower() not in _SERVERS_OWN]
+        checked = []
+        for name, value in headers:
+            lower, encoded = _named(name)
+            if lower not in _SERVERS_OWN:
+                checked.append((encoded if self._keep_case else encoded.lower(), self._checked(lower, value)))
+        self._headers = checked
         if self._status == 204:
-            self._headers = [pair for pair in self._headers if pair[0].lower() != b"content-length"]
+            self._headers = [pair for pair in checked if pair[0].lower() != b"content-length"]
             self._length = None
         return self.write
 
-    def _checked(self, name: str, value: str) -> tuple[bytes, bytes]:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a header")
+    def _checked(self, name: str, value: str) -> bytes:
         if not isinstance(value, str):
             raise TypeError(f"the value of the header {name} must be a str, not {type(value).__name__}")
         if not _VALUE.fullmatch(value):
             raise ValueError(f"the value of the header {name} has characters that HTTP does not allow")
         value = value.strip(" \t")
-        if name.lower() == "content-length":
+        if name == "content-length":
             if not value.isdecimal():
                 raise ValueError(f"the Content-Length {value!r} is no number")
             self._length = int(value)
-        return (name if self._keep_case else name.lower()).encode("latin-1"), value.encode("latin-1")
+        return value.encode("latin-1")
 
     @property
     def bodiless(self) -> bool:
@@ -111,6 +115,14 @@ class Answer:
             raise ValueError(f"the response has {self._sent} bytes of the {self._length} that Content-Length says")
         if not self._ended:
             self.sending.put({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+@lru_cache(maxsize=256)
+def _named(name: str) -> tuple[str, bytes]:
+    """A header's name in lower case, and as it is to be sent."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a header")
+    return name.lower(), name.encode("latin-1")
 
 
 def respond(app: Any, environ: dict[str, Any], answer: Answer) -> None:

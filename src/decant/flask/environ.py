@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -18,6 +19,7 @@ EXTRA: Final = "decant.environ"
 SOFTWARE: Final = f"decant/{version('quart-decant')}"
 _SCHEMES: Final = {"ws": "http", "wss": "https"}
 _OWN: Final = {"CONTENT_TYPE", "CONTENT_LENGTH"}
+_USUAL: Final = 40  # bytes of a header's name that is remembered
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 
@@ -72,26 +74,33 @@ def _target(scope: Scope) -> str:
 
 def _add_headers(environ: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> None:
     for name, value in headers:
-        if b"_" in name:
+        key = _key(name) if len(name) <= _USUAL else _key.__wrapped__(name)
+        if not key:
             continue
-        key = name.decode("latin-1").upper().replace("-", "_")
         text = value.decode("latin-1")
-        if key in _OWN:
-            environ[key] = text
-            continue
-        key = f"HTTP_{key}"
-        if key in environ:
+        if key in environ and key not in _OWN:
             joint = "; " if key == "HTTP_COOKIE" else ","
             text = f"{environ[key]}{joint}{text}"
         environ[key] = text
 
 
+@lru_cache(maxsize=256)
+def _key(name: bytes) -> str:
+    """The key for a header; none if it could pose as another."""
+    if b"_" in name:
+        return ""
+    key = name.decode("latin-1").upper().replace("-", "_")
+    return key if key in _OWN else f"HTTP_{key}"
+
+
 def _add_path(environ: dict[str, Any], scope: Scope) -> None:
     """``SCRIPT_NAME`` and ``PATH_INFO``: latin-1 text of the bytes that the client meant."""
     path = _path(scope).decode("latin-1")
-    root = scope.get("root_path", "").rstrip("/").encode("utf-8", "surrogateescape").decode("latin-1")
-    if root and (path == root or path.startswith(f"{root}/")):
-        path = path[len(root) :]
+    root = scope.get("root_path", "")
+    if root:
+        root = root.rstrip("/").encode("utf-8", "surrogateescape").decode("latin-1")
+        if path == root or path.startswith(f"{root}/"):
+            path = path[len(root) :]
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = root, path
 
 

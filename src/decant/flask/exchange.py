@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from typing import Any, Final
 
 from werkzeug.exceptions import InternalServerError, ServiceUnavailable
 
 from ..errors import Overloaded
 from .answer import Answer, respond
-from .body import Body, Input
+from .body import Input, body_of
 from .environ import environ_of
 from .sending import Send, Sending
 
@@ -26,7 +27,6 @@ Run = Callable[[Callable[[], None], Scope], Awaitable[None]]
 logger = logging.getLogger("decant.flask")
 ERRORS: Final = "decant.errors"
 """The key in an ASGI scope of a list that takes what the application raises, instead of an answer with status 500."""
-_LINGER_S: Final = 5.0
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
@@ -47,17 +47,8 @@ class Exchange:
 
     def __init__(self, app: Any, scope: Scope, send: Send, limits: Limits) -> None:
         self.app, self.scope, self.limits = app, scope, limits
-        headers = dict(scope["headers"])
-        length = headers.get(b"content-length", b"0")
-        self.body = Body(
-            expected=int(length) if length.isdigit() else 0,
-            limit=limits.max_body,
-            spool=limits.spool,
-            timeout_s=limits.idle_s,
-            patient=headers.get(b"expect", b"").lower() == b"100-continue",
-        )
-        drain = partial(self.body.drain, _LINGER_S)
-        self.sending = Sending(send, on_begin=self.body.answered, before_end=drain, timeout_s=limits.idle_s)
+        self.body = body_of(scope, limit=limits.max_body, spool=limits.spool, timeout_s=limits.idle_s)
+        self.sending = Sending(send, self.body, limits.idle_s)
         self.answer = Answer(self.sending, scope["method"], scope["http_version"])
         self._work: asyncio.Task[None] | None = None
         self._stopped = False
@@ -67,15 +58,18 @@ class Exchange:
 
         :raises asyncio.CancelledError: when that is done, if this task was cancelled meanwhile.
         """
-        environ = environ_of(self.scope, Input(self.body), multiprocess=multiprocess)
+        stream = BytesIO() if self.body is None else Input(self.body)
+        environ = environ_of(self.scope, stream, multiprocess=multiprocess)
         loop, current = asyncio.get_running_loop(), asyncio.current_task()
         assert current is not None
         work = self._work = loop.create_task(self._answer(run, environ))
-        interrupt = _Interrupt(current)
-        work.add_done_callback(interrupt)
-        cancelled = False
+        interrupt, cancelled = _Interrupt(current), False
         try:
-            await self.body.listen(receive)
+            if self.body is None:
+                await asyncio.sleep(0)  # when that is over, a view on the loop which waits for nothing has answered
+            if not work.done():
+                work.add_done_callback(interrupt)
+                await (_until_gone(receive) if self.body is None else self.body.listen(receive))
         except asyncio.CancelledError:
             cancelled = not interrupt.taken_back()
         except Exception:
@@ -83,7 +77,8 @@ class Exchange:
         interrupt.off = True
         if not work.done():
             await self._end(work, cancelled)
-        await self.body.close()
+        if self.body is not None:
+            await self.body.close()
         if cancelled:
             raise asyncio.CancelledError
 
@@ -144,6 +139,11 @@ class Exchange:
 
     def _name(self) -> str:
         return f"{self.scope['method']} {self.scope['path']}"
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] == "http.request":
+        pass
 
 
 class _Interrupt:

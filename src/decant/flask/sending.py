@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from ..bridge import wait
+from .body import Body
 
 __all__ = ["Sending"]
 
@@ -18,6 +19,7 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 _BOUND: Final = 64 * 1024
 _PAUSE_S: Final = 0.005
+_LINGER_S: Final = 5.0
 
 
 class Sending:
@@ -27,29 +29,22 @@ class Sending:
     piece would cost more than the piece. On the loop, pieces that come within 5 ms go together, or when the application
     waits.
 
-    :param on_begin: called before the head is sent.
-    :param before_end: awaited before the last message, which may end the connection.
+    The head is sent with what comes next.
+
+    :param body: the request's, if it may have one: it is told when the answer begins, and when it ends.
     :param timeout_s: how long a client may take nothing; then it is as good as gone.
     """
 
-    def __init__(
-        self,
-        send: Send,
-        *,
-        on_begin: Callable[[], None],
-        before_end: Callable[[], Awaitable[None]],
-        timeout_s: float,
-    ) -> None:
+    def __init__(self, send: Send, body: Body | None, timeout_s: float) -> None:
         self.loop = asyncio.get_running_loop()
         self.complete = self.gone = False
-        self._send, self._timeout_s = send, timeout_s
-        self._on_begin, self._before_end = on_begin, before_end
+        self._send, self._body, self._timeout_s = send, body, timeout_s
         self._messages: deque[Message] = deque()
         self._held, self._flushed = 0, 0.0
         self._lock = threading.Lock()
         self._task: asyncio.Task[None] | None = None
         self._awake = False
-        self._room = asyncio.Event()
+        self._room: asyncio.Event | None = None
 
     def put(self, message: Message) -> None:
         """In the application: send it, now or soon.
@@ -60,13 +55,15 @@ class Sending:
         with self._lock:
             self._messages.append(message)
             self._held += len(message.get("body", b""))
+        if message["type"] == "http.response.start":
+            return
         if asyncio._get_running_loop() is None:
             self._wake(self.loop.call_soon_threadsafe)
             if self._held >= _BOUND:
                 wait(self._until_room())
-        elif self._is_due(message):
+        elif not message["more_body"] or self._held >= _BOUND or self.loop.time() - self._flushed >= _PAUSE_S:
             wait(self._flush())
-        elif message["type"] != "http.response.start":  # which goes with what comes next
+        else:
             self._wake(self.loop.call_soon)
 
     def _wake(self, call_soon: Callable[..., Any]) -> None:
@@ -74,11 +71,6 @@ class Sending:
             asleep, self._awake = not self._awake, True
         if asleep:
             call_soon(self._begin)
-
-    def _is_due(self, message: Message) -> bool:
-        if message["type"] == "http.response.start":
-            return False
-        return not message["more_body"] or self._held >= _BOUND or self.loop.time() - self._flushed >= _PAUSE_S
 
     async def _flush(self) -> None:
         """On the loop: send what there is, and let others run between pieces that come without a pause."""
@@ -107,9 +99,11 @@ class Sending:
         if self.gone:
             raise ConnectionAbortedError("the client has gone")
         if message["type"] == "http.response.start":
-            self._on_begin()
+            if self._body is not None:
+                self._body.answered()
         elif not message["more_body"]:
-            await self._before_end()
+            if self._body is not None:
+                await self._body.drain(_LINGER_S)
             self.complete = True
         try:
             if message.get("body"):
@@ -124,6 +118,7 @@ class Sending:
             raise ConnectionAbortedError("the client takes nothing more") from error
 
     async def _until_room(self) -> None:
+        self._room = asyncio.Event()
         while self._held >= _BOUND and not self.gone:
             self._room.clear()
             await self._room.wait()
@@ -159,7 +154,11 @@ class Sending:
     def _held_less(self, size: int) -> None:
         with self._lock:
             self._held -= size
-        self._room.set()
+        self._has_room()
+
+    def _has_room(self) -> None:
+        if self._room is not None:
+            self._room.set()
 
     def stop(self) -> None:
         """The client has gone: nothing more is sent, and whoever sends is told."""
@@ -167,7 +166,7 @@ class Sending:
         with self._lock:
             self._messages.clear()
             self._held = 0
-        self._room.set()
+        self._has_room()
 
     async def ended(self) -> None:
         """Wait until everything that was put has been sent, or the client has gone."""

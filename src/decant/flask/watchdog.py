@@ -139,9 +139,9 @@ class Watchdog:
         """
         if not self.is_running:
             self.start()
-        watched = _awaiting(self._watched(bridged(awaitable), describe))
+        watched = self._watched(bridged(awaitable), describe)
         if can_wait():  # in a bridge, which would be left and entered again in the middle of what looks like one step
-            return getcurrent().parent.switch(watched)  # type: ignore[union-attr, no-any-return]
+            return getcurrent().parent.switch(_awaiting(watched))  # type: ignore[union-attr, no-any-return]
         return await watched
 
     @coroutine
