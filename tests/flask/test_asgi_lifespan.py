@@ -188,3 +188,28 @@ async def test_nothing_is_logged_for_clients_that_leave(app: flask.Flask, views:
         call.leave()
         await asyncio.wait_for(call.task, 10)
     assert [record.getMessage() for record in caplog.records if record.name.startswith("decant")] == []
+
+
+async def test_clean_up_is_not_cut_off_when_the_server_stops(app: flask.Flask, views: Views) -> None:
+    """A view that is late is cancelled once; its teardown may wait."""
+    begun, ends = threading.Event(), list[str]()
+
+    @app.teardown_request
+    def teardown(error: BaseException | None) -> None:
+        for _ in range(10):
+            wait(asyncio.sleep(0.01))
+        ends.append(type(error).__name__)
+
+    @app.get("/")
+    def waiting() -> str:
+        begun.set()
+        wait(asyncio.sleep(60))
+        return "never"
+
+    shim = asgi(app, views=views, grace_s=0.2)
+    await shim.lifespan.start()
+    call = Call(shim).body()
+    await until(begun.is_set)
+    await shim.lifespan.stop()
+    await asyncio.wait_for(call.task, 10)
+    assert ends == ["CancelledError"]

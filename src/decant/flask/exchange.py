@@ -97,6 +97,8 @@ class Exchange:
 
     def stop(self) -> None:
         """Cancel the view, as if the client had gone."""
+        if self._stopped:  # once: its clean-up may wait
+            return
         self._stopped = True
         self.sending.cancel()
         if self._work is not None:
