@@ -414,7 +414,7 @@ async def test_outside_of_a_request_urls_need_a_server_name() -> None:
 
 
 async def test_one_id_per_request_for_both_halves_the_log_and_the_client(
-    halves: Any, caplog: pytest.LogCaptureFixture
+    halves: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = halves
 
@@ -426,10 +426,11 @@ async def test_one_id_per_request_for_both_halves_the_log_and_the_client(
     @theirs.get("/old")
     def old() -> Any:
         logging.getLogger("shop").warning("in flask")
+        logging.getLogger("job").warning("has one", extra={"request_id": "of its own"})
         return [request_id(), flask.request.headers["X-Request-ID"]]
 
     mount(ours, theirs)
-    caplog.handler.addFilter(RequestIdFilter())
+    monkeypatch.setattr(caplog.handler, "filters", [RequestIdFilter()])
     client = ours.test_client()
     for path in ("/new", "/old"):
         response = await client.get(path, headers={"X-Request-ID": "abc-1"})
@@ -440,6 +441,7 @@ async def test_one_id_per_request_for_both_halves_the_log_and_the_client(
     assert all(re.fullmatch("[0-9a-f]{32}", identity) for identity in (*made, refused))
     ids = [record.request_id for record in caplog.records if record.name == "shop"]
     assert ids == ["abc-1", "abc-1", *made, refused]
+    assert {record.request_id for record in caplog.records if record.name == "job"} == {"of its own"}
     assert request_id() is None
 
 

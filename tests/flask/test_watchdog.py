@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -106,6 +107,7 @@ def app(records: list[logging.LogRecord]) -> flask.Flask:
 
 async def held_total(view: str) -> float:
     """When watchdogs that have stopped have counted all."""
+    gc.collect()  # those of applications that were never told of their end
     for thread in threading.enumerate():
         if thread.name == "decant-watchdog":
             await asyncio.to_thread(thread.join, 10)
@@ -136,6 +138,19 @@ async def test_it_is_told_while_it_goes_on(app: flask.Flask, records: list[loggi
         prometheus_client.REGISTRY.get_sample_value, "decant_loop_held_seconds_count", {"view": "holds"}
     )
     assert counted == before + 1
+
+
+async def test_its_thread_ends_with_the_application_that_nobody_stopped() -> None:
+    """As where a test, or a server without the lifespan protocol, calls it."""
+    watchdog = Watchdog()
+    assert await watchdog.watch(asyncio.sleep(0, "answer"), lambda: Subject(None, "a request")) == "answer"
+    thread = watchdog._thread
+    assert thread is not None
+    assert thread.is_alive()
+    del watchdog
+    gc.collect()
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
 
 
 async def test_a_template_is_told_with_its_line(app: flask.Flask, records: list[logging.LogRecord]) -> None:
@@ -246,7 +261,7 @@ async def test_what_was_over_before_it_was_seen_is_told_without_a_stack(records:
         return "done"
 
     assert await watchdog._watched(bridged(held()), lambda: Subject("over", "the view 'over'", held)) == "done"
-    await asyncio.to_thread(watchdog._look, watchdog._stop)
+    await asyncio.to_thread(watchdog._look)
     said = records[0].getMessage()
     assert "the view 'over' held the event loop for" in said
     assert f"{__file__}:{held.__code__.co_firstlineno} in" in said

@@ -36,9 +36,12 @@ def identified(scope: MutableMapping[str, Any]) -> tuple[MutableMapping[str, Any
 
 
 class RequestIdFilter(logging.Filter):
-    """Gives each record a ``request_id``, ``"-"`` outside of a request: ``handler.addFilter(RequestIdFilter())``."""
+    """Gives each record that has none, as a job's has, a ``request_id``, ``"-"`` outside of a request:
+    ``handler.addFilter(RequestIdFilter())``.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Never drops a record."""
-        record.request_id = current.get() or "-"
+        if not hasattr(record, "request_id"):
+            record.request_id = current.get() or "-"
         return True

@@ -15,6 +15,7 @@ from inspect import iscoroutinefunction
 from time import monotonic
 from types import coroutine
 from typing import Any, Final, NamedTuple, TypeVar
+from weakref import ref
 
 from greenlet import getcurrent
 
@@ -122,7 +123,7 @@ class Watchdog:
             if not self.is_running:  # also of a parent process, after a fork
                 self._stop = threading.Event()
                 self._thread = threading.Thread(
-                    target=self._look, args=(self._stop,), name="decant-watchdog", daemon=True
+                    target=_look, args=(ref(self), self._stop), name="decant-watchdog", daemon=True
                 )
                 self._thread.start()
 
@@ -177,19 +178,16 @@ class Watchdog:
 
     # -- in its own thread -------------------------------------------------------------------------------------
 
-    def _look(self, stop: threading.Event) -> None:
-        stopped = False
-        while not stopped:
-            stopped = stop.wait(self.after_s / 4)
-            while self._over:
-                self._reported(self._was_held, *self._over.popleft())
-            for thread in list(self._logged):
-                hold = self._held.get(thread)
-                self._delays.look(thread, hold)
-                if hold is None or self._logged[thread] is hold:
-                    continue
-                if monotonic() - hold.since - self._delays.of(thread, hold) > self.after_s:
-                    self._reported(self._is_held, thread, hold)
+    def _look(self) -> None:
+        while self._over:
+            self._reported(self._was_held, *self._over.popleft())
+        for thread in list(self._logged):
+            hold = self._held.get(thread)
+            self._delays.look(thread, hold)
+            if hold is None or self._logged[thread] is hold:
+                continue
+            if monotonic() - hold.since - self._delays.of(thread, hold) > self.after_s:
+                self._reported(self._is_held, thread, hold)
 
     def _reported(self, report: Callable[..., None], *what: Any) -> None:
         """A bug of the application's routing, or of a handler of the log, must not end the watch."""
@@ -243,3 +241,17 @@ class Watchdog:
                 "seconds": took,
             },
         )
+
+
+def _look(watchdog: ref[Watchdog], stop: threading.Event) -> None:
+    """Until it is stopped, or nobody has it any more: an application may never be told of its end."""
+    every_s = 0.0
+    while True:
+        stopped = stop.wait(every_s)
+        if (living := watchdog()) is None:
+            return
+        living._look()
+        if stopped:
+            return
+        every_s = living.after_s / 4
+        del living

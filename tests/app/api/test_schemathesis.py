@@ -68,7 +68,7 @@ async def test_no_request_is_answered_otherwise_than_described(
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")),
             *("run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {ada.secret}"),
-            *("--checks", "all", "--max-examples", "15", "--generation-deterministic", "--workers", "1"),
+            *("--checks", "all", "--max-examples", "10", "--generation-deterministic", "--workers", "1"),
             "--no-color",
             cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,
