@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
+
+import pytest
 
 from decant.tasks.codec import decode_error
 from decant.tasks.errors import TaskRevokedError
 from decant.tasks.job import Group, Job, Outcome
 from decant.tasks.ledger import Ledger, Swept
 from decant.tasks.ledger.sweeping import AGAIN_S
+from tests.ledgers import new_ledger
 
 
 def make_job(**more: Any) -> Job:
@@ -136,7 +140,16 @@ async def test_old_rows_go_in_batches_but_not_what_a_chord_needs(ledger: Ledger)
         assert await connection.fetchval("SELECT count(*) FROM decant_attempts") == 1
 
 
-async def test_statements_use_indexes_though_they_were_prepared_on_an_empty_table(ledger: Ledger) -> None:
+@pytest.fixture
+async def new(servers: Any) -> AsyncIterator[Ledger]:
+    """A ledger whose tables were never filled, so that nothing is known of their columns."""
+    with new_ledger(servers) as url:
+        made = Ledger(url)
+        yield made
+        await made.aclose()
+
+
+async def test_statements_use_indexes_though_they_were_prepared_on_an_empty_table(new: Ledger) -> None:
     """By the plans that a connection keeps: of each statement, prepared and run often, then again on many rows."""
     from decant.tasks.ledger import claiming, finishing, reading, sweeping
 
@@ -154,7 +167,7 @@ async def test_statements_use_indexes_though_they_were_prepared_on_an_empty_tabl
         (sweeping._WAITING, (10, None)),
         (sweeping._PRUNE, (soon(-60), 10)),
     ]
-    async with ledger.connection() as connection:
+    async with new.connection() as connection:
         prepared = [(await connection.prepare(statement), arguments) for statement, arguments in statements]
         for statement, arguments in prepared * 6:  # after five, PostgreSQL may keep one plan for all arguments
             await statement.fetch(*arguments)
