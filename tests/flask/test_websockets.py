@@ -185,7 +185,7 @@ async def test_of_those_that_come_at_once_the_surplus_is_refused_too() -> None:
     """It has found a free place before the others took it."""
     app, _ = await asyncio.to_thread(sockets)
     shim = asgi(app, sockets=1, grace_s=2)
-    leave = asyncio.Event()
+    leave, seen = asyncio.Event(), set[str]()
 
     async def ask() -> list[Any]:
         told: list[Any] = []
@@ -199,7 +199,8 @@ async def test_of_those_that_come_at_once_the_surplus_is_refused_too() -> None:
 
         async def send(message: Any) -> None:
             told.append(message)
-            if message["type"] == "websocket.http.response.body":
+            seen.add(message["type"])
+            if seen >= {"websocket.accept", "websocket.http.response.body"}:
                 leave.set()
 
         scope = {

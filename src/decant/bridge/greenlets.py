@@ -66,13 +66,17 @@ G = TypeVar("G", bound=greenlet)
 def take(kind: type[G]) -> G:
     """An idle greenlet, or a new one, whose parent is the current one."""
     hub, idle = getcurrent(), _idle.of.get(kind)
-    if not idle:
-        bridge = kind(_run, hub)
-        bridge.switch()  # without work: what a greenlet is begun with, it keeps as long as it lives
-        return bridge
-    found: Any = idle.pop()
-    found.parent = hub
-    return found  # type: ignore[no-any-return]
+    if idle:
+        found: Any = idle.pop()
+        try:
+            found.parent = hub
+        except ValueError:  # the current one was begun in it, and may outlive what it ran then
+            pass
+        else:
+            return found  # type: ignore[no-any-return]
+    bridge = kind(_run, hub)
+    bridge.switch()  # without work: what a greenlet is begun with, it keeps as long as it lives
+    return bridge
 
 
 def give_back(bridge: greenlet) -> None:
