@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
-from weakref import ref
 
 import greenlet
 import pytest
@@ -475,41 +474,3 @@ def test_a_failure_makes_no_reference_cycle(run: Run, where: str) -> None:
             pool.close()
 
     assert run(main()) == 0
-
-
-@pytest.mark.parametrize("where", ["loop", "thread"])
-def test_a_greenlet_serves_one_after_another_and_keeps_nothing(run: Run, where: str) -> None:
-    """Not the attributes that code gave it, nor the context, nor what the coroutine was given or has returned."""
-
-    class Thing:
-        pass
-
-    seen: list[Any] = []
-
-    def use(thing: Thing) -> Thing:
-        here: Any = greenlet.getcurrent()
-        assert not hasattr(here, "mark")
-        here.mark, _ = thing, seen.append(here)
-        wait(value(1))
-        return thing
-
-    async def inside(thing: Thing) -> Thing:
-        return use(thing)
-
-    async def main() -> None:
-        pool, kept = Threads(1), list[ref[Thing]]()
-        current_threads.set(pool)
-        for _ in range(2):
-            thing = Thing()
-            steps = in_thread(use, thing) if where == "thread" else bridged(inside(thing))
-            await asyncio.get_running_loop().create_task(steps)
-            kept.append(ref(thing))
-            del thing, steps
-        pool.close()
-        async with asyncio.timeout(10):
-            while any(found() for found in kept):  # the loop, and the thread, let go of them a little later
-                await asyncio.sleep(0.001)
-
-    run(main())
-    assert seen[0] is seen[1]
-    assert seen[0].gr_context is None

@@ -13,7 +13,7 @@ from typing import Any
 
 from greenlet import greenlet
 
-from .greenlets import ThreadBridge, bridged, carry, discard, enterable, give_back, take
+from .greenlets import ThreadBridge, bridged, carry, discard, enterable
 from .waiting import local
 
 __all__ = ["Call", "Flow", "detached", "flow", "logger", "owner", "thread_waits"]
@@ -66,20 +66,19 @@ class Call:
             self.done.set_result(None)
 
     def serve(self) -> Any:  # in the thread
-        bridge = take(ThreadBridge)
+        bridge = ThreadBridge(self.function)
         bridge.gr_context = self.context
-        result = bridge.switch(self.function)
+        result = bridge.switch()
         error: BaseException | None = None
         try:
-            while type(result) is not list:
+            while not bridge.dead:
                 value, error = None, None
                 try:
                     value = self._forward(result, bridge)
                 except BaseException as raised:  # belongs to the function
                     error = raised
                 result = bridge.switch(value) if error is None else bridge.throw(error)
-            give_back(bridge)
-            return result.pop()
+            return result
         finally:
             error = None  # or an exception and its traceback would keep each other
 

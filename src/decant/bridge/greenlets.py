@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
-from functools import partial
 from inspect import isawaitable
 from types import coroutine
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import ref
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -23,89 +20,34 @@ __all__ = [
     "carry",
     "discard",
     "enterable",
-    "give_back",
     "refuse_eager_tasks",
     "step",
-    "take",
 ]
 
 T = TypeVar("T")
 _MISSING = object()
 
 
-_MOST_IDLE: Final = 100
-
-
 class Bridge(greenlet):
-    """Runs one coroutine after another; its parent is the greenlet that steps the task."""
+    """Runs one coroutine; its parent is the greenlet that steps the task."""
 
     __sqlalchemy_greenlet_provider__ = True
-    task: Callable[[], Any]
-
-
-class ThreadBridge(greenlet):
-    """Runs one function after another in a thread; its parent forwards awaitables to the loop."""
-
-    __sqlalchemy_greenlet_provider__ = True
-
-
-class _Idle(threading.local):
-    """A thread's greenlets that have nothing to run. Each has memory from the system, and to get that, and to give it
-    back, costs as much as half of a small request.
-    """
 
     def __init__(self) -> None:
-        self.of: dict[type[greenlet], list[greenlet]] = {Bridge: [], ThreadBridge: []}
-
-
-_idle: Final = _Idle()
-atexit.register(lambda: _idle.of.clear())
-G = TypeVar("G", bound=greenlet)
-
-
-def take(kind: type[G]) -> G:
-    """An idle greenlet, or a new one, whose parent is the current one."""
-    hub, idle = getcurrent(), _idle.of.get(kind)
-    if idle:
-        found: Any = idle.pop()
-        try:
-            found.parent = hub
-        except ValueError:  # the current one was begun in it, and may outlive what it ran then
-            pass
-        else:
-            return found  # type: ignore[no-any-return]
-    bridge = kind(_run, hub)
-    bridge.switch()  # without work: what a greenlet is begun with, it keeps as long as it lives
-    return bridge
-
-
-def give_back(bridge: greenlet) -> None:
-    """What it ran has returned, as a list of one; nobody has to know the greenlet any more."""
-    bridge.gr_context = None
-    vars(bridge).clear()
-    idle = _idle.of.get(type(bridge))
-    if idle is not None and len(idle) < _MOST_IDLE:
-        idle.append(bridge)
-
-
-def _run() -> None:
-    """Call what is given, and hand what it returns to the parent, in a list, which is to be emptied."""
-    ended: list[Any] = []
-    while True:
-        work: Any = getcurrent().parent.switch(ended)  # type: ignore[union-attr]
-        ended = [work()]
-        del work  # idle, it would keep it
-
-
-def _bridge() -> Bridge:
-    bridge, task = take(Bridge), asyncio.current_task()
-    bridge.gr_context = getcurrent().gr_context  # the very same, so that variables are seen and set on both sides
-    bridge.task = ref(task) if task else _no_task  # weak: tracebacks lead to the bridge
-    return bridge
+        hub, task = getcurrent(), asyncio.current_task()
+        super().__init__(step, hub)
+        self.gr_context = hub.gr_context  # the very same, so that variables are seen and set on both sides
+        self.task: Callable[[], Any] = ref(task) if task else _no_task  # weak: tracebacks lead to the bridge
 
 
 def _no_task() -> None:
     return None
+
+
+class ThreadBridge(greenlet):
+    """Runs one function in a thread; its parent forwards awaitables to the loop."""
+
+    __sqlalchemy_greenlet_provider__ = True
 
 
 def step(steps: Coroutine[Any, Any, T]) -> T:
@@ -134,9 +76,9 @@ def step(steps: Coroutine[Any, Any, T]) -> T:
 @coroutine
 def _drive(bridge: Bridge, steps: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     error: BaseException | None = None
-    result: Any = bridge.switch(partial(step, steps))
+    result: Any = bridge.switch(steps)
     try:
-        while type(result) is not list:
+        while not bridge.dead:
             value, error = None, None
             try:
                 value = (yield result[0]) if type(result) is tuple else (yield from result.__await__())
@@ -148,8 +90,7 @@ def _drive(bridge: Bridge, steps: Coroutine[Any, Any, T]) -> Generator[Any, Any,
                 except ValueError:  # or from another thread: greenlet ends it in its own
                     raise error or RuntimeError("a bridged coroutine was continued in another thread") from None
             result = bridge.switch(value) if error is None else bridge.throw(error)
-        give_back(bridge)
-        return result.pop()  # type: ignore[no-any-return]
+        return result  # type: ignore[no-any-return]
     finally:
         error = result = None  # as above
 
@@ -204,7 +145,7 @@ async def _bridged(unstarted: _Unstarted[T]) -> T:
     assert awaitable is not None
     if _in_bridge():
         return await awaitable
-    return await _drive(_bridge(), as_coroutine(awaitable))
+    return await _drive(Bridge(), as_coroutine(awaitable))
 
 
 _bridged.__qualname__ = bridged.__qualname__
