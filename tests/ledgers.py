@@ -17,11 +17,11 @@ from sqlalchemy.engine import make_url
 
 from decant.tasks.ledger.tables import metadata
 
-__all__ = ["empty", "ledger_database", "ledger_url", "make_tables", "new_ledger"]
+__all__ = ["cut_off_others", "empty", "ledger_database", "ledger_url", "make_tables", "new_ledger"]
 
 _OTHERS = """
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 
@@ -47,10 +47,15 @@ def new_ledger(servers: Any) -> Iterator[str]:
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
+def cut_off_others(connection: psycopg.Connection[Any]) -> None:
+    """Whoever else is connected to the database."""
+    connection.execute(_OTHERS)
+
+
 def empty(database_url: str) -> None:
     """Leave the ledger's tables in it, without rows, and nobody who is connected."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(_OTHERS)
+        cut_off_others(connection)
         ledgers = set(metadata.tables)
         found = {name for (name,) in connection.execute(_TABLES)}
         for name in found - ledgers:

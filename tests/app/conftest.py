@@ -19,6 +19,7 @@ from app import create_app
 from decant import Quart
 from decant.database.migrate import upgrade
 from decant.testing import Client
+from tests.ledgers import cut_off_others
 
 KEY = "not so secret, for tests only"
 Make = Callable[..., Awaitable[Quart]]
@@ -73,7 +74,7 @@ def empty(url: str, *, is_used: bool = False) -> None:
         url, autocommit=True, options="-c lock_timeout=20s -c client_min_messages=error"
     ) as connection:
         if not is_used:
-            connection.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity" + OTHERS)
+            cut_off_others(connection)
         tables = [table for (table,) in connection.execute(TABLES)]
         has_rows = sql.SQL(" UNION ALL ").join(
             sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})").format(table, sql.Identifier(table)) for table in tables
@@ -83,7 +84,6 @@ def empty(url: str, *, is_used: bool = False) -> None:
         connection.execute(SEQUENCES)
 
 
-OTHERS = " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
 SEQUENCES = """SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false) FROM pg_sequences
     WHERE last_value IS NOT NULL"""

@@ -12,7 +12,7 @@ from flask import request
 from werkzeug.exceptions import ClientDisconnected
 
 from decant.bridge import wait
-from decant.flask import asgi, body, exchange, sending, spool
+from decant.flask import asgi, body, sending, spool
 from tests.flask.asgi_calls import Call, Views, connected, until
 
 
@@ -37,8 +37,7 @@ def reader(app: flask.Flask) -> tuple[flask.Flask, threading.Event]:
 
 def lingers(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """For so long the rest of a body is received before the end of an answer."""
-    (module,) = [module for module in (exchange, sending) if hasattr(module, "_LINGER_S")]
-    monkeypatch.setattr(module, "_LINGER_S", seconds)
+    monkeypatch.setattr(sending, "_LINGER_S", seconds)
 
 
 async def test_nothing_is_received_that_is_not_read_yet(reader: Any) -> None:
