@@ -42,7 +42,7 @@ async def test_the_pool_has_the_configured_size(app: Quart) -> None:
     """SYNC_WORKERS views run at once, and no more; what waits is counted."""
     app.config["SYNC_WORKERS"] = 3
     running, most = 0, 0
-    lock, go = threading.Lock(), threading.Event()
+    lock, go, three = threading.Lock(), threading.Event(), threading.Event()
 
     @app.get("/")
     def view() -> str:
@@ -50,6 +50,8 @@ async def test_the_pool_has_the_configured_size(app: Quart) -> None:
         with lock:
             running += 1
             most = max(most, running)
+            if running == 3:
+                three.set()
         go.wait(30)
         with lock:
             running -= 1
@@ -57,6 +59,7 @@ async def test_the_pool_has_the_configured_size(app: Quart) -> None:
 
     client = app.test_client()
     calls = [asyncio.create_task(client.get("/")) for _ in range(9)]
+    assert await asyncio.to_thread(three.wait, 30)  # a call counts before its thread has begun with it
     while app.threads.queued < 6:
         await asyncio.sleep(0.005)
     assert (app.threads.busy, app.threads.queued) == (3, 6)
