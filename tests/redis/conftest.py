@@ -39,4 +39,4 @@ async def make() -> AsyncIterator[Make]:
 @pytest.fixture
 def redis(make: Make, redis_url: str) -> Redis:
     """A client of the shared server, with a deadline that a busy machine keeps."""
-    return make(redis_url, deadline_s=5.0)
+    return make(redis_url, deadline_s=30.0)

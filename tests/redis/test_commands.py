@@ -162,12 +162,14 @@ async def test_a_scripts_error(redis: Redis) -> None:
         assert int(await redis.get("s")) == runs
 
 
-async def test_blocking_commands_hold_up_nobody(make: Make, redis_url: str) -> None:
+async def test_blocking_commands_hold_up_nobody(make: Make, server: Server) -> None:
     """BLPOP and XREAD BLOCK wait longer than the deadline, on connections of their own, while others are answered."""
-    redis = make(redis_url, deadline_s=1.0, pool_size=1)
+    redis = make(server.url, deadline_s=1.0, pool_size=1)
     popped = asyncio.create_task(redis.blpop(["list"], timeout=30))
     read = asyncio.create_task(redis.xread({"stream": "$"}, block=30_000))
     moved = asyncio.create_task(redis.blmove("from", "to", 30))
+    while (await redis.info("clients"))["blocked_clients"] < 3:
+        await asyncio.sleep(0.01)
     await asyncio.sleep(1.2)
     assert not any(task.done() for task in (popped, read, moved))
     await asyncio.gather(redis.rpush("list", "a"), redis.xadd("stream", {"f": "v"}), redis.rpush("from", "b"))
@@ -182,12 +184,12 @@ async def test_a_blocking_commands_own_timeout(redis: Redis) -> None:
     started = time.monotonic()
     assert await redis.blpop(["list"], timeout=0.1) is None
     assert await redis.xread({"stream": "$"}, block=100) in (None, [])
-    assert 0.2 <= time.monotonic() - started < 4
+    assert time.monotonic() - started >= 0.2
 
 
-async def test_all_dedicated_connections_in_use(make: Make, redis_url: str) -> None:
+async def test_all_dedicated_connections_in_use(make: Make, server: Server) -> None:
     """The caller that gets none is told which setting it is; the server is not blamed, and commands go on."""
-    redis = make(redis_url, deadline_s=1.5, dedicated_size=1, breaker_failures=1)
+    redis = make(server.url, deadline_s=1.5, dedicated_size=1, breaker_failures=1)
     holder = asyncio.create_task(redis.blpop(["list"], timeout=30))
     while not (await redis.info("clients"))["blocked_clients"]:
         await asyncio.sleep(0.01)
@@ -239,9 +241,9 @@ async def test_subscriptions(redis: Redis) -> None:
     """Published messages arrive, in order."""
     async with redis.pubsub() as subscription:
         await subscription.subscribe("news")
-        assert (await subscription.get_message(timeout=2))["type"] == "subscribe"
+        assert (await subscription.get_message(timeout=20))["type"] == "subscribe"
         assert await asyncio.gather(*(redis.publish("news", i) for i in range(3))) == [1, 1, 1]
-        messages = [await subscription.get_message(timeout=2) for _ in range(3)]
+        messages = [await subscription.get_message(timeout=20) for _ in range(3)]
         assert [message["data"] for message in messages] == [b"0", b"1", b"2"]
 
 
@@ -311,7 +313,7 @@ def test_each_kind_of_loop(runner: asyncio.Runner, redis_url: str) -> None:
             assert await pipe.incr("n").execute() == [301]
         async with redis.pubsub() as subscription:
             await subscription.subscribe("news")
-            assert await subscription.get_message(timeout=2)
+            assert await subscription.get_message(timeout=20)
 
     runner.run(work())
     runner.run(redis.flushdb())
@@ -340,7 +342,7 @@ def test_loops_leave_no_connections(server: Server) -> None:
         for _ in range(20):
             asyncio.run(work())
         gc.collect()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while len(plain.client_list()) > before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert len(plain.client_list()) == before

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from redis import Redis as Plain
 from redis.exceptions import DataError, RedisError
 
 from decant.errors import RedisOutcomeUnknown, RedisUnavailable
@@ -19,7 +20,7 @@ from tests.valkey import Server
 from .conftest import Make
 
 DEADLINE_S = 1.0  # not shorter: on a busy machine a server that works must keep it
-SLACK_S = 2.0
+SLACK_S = 8.0
 
 
 async def outcome(awaitable: Awaitable[Any]) -> tuple[Any, float]:
@@ -30,6 +31,12 @@ async def outcome(awaitable: Awaitable[Any]) -> tuple[Any, float]:
     except Exception as error:
         answer = error
     return answer, time.monotonic() - started
+
+
+async def sent() -> None:
+    """What was issued has gone out, if a connection is open: nothing on its way there waits for anything."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 async def ready_again(redis: Redis) -> None:
@@ -90,15 +97,15 @@ async def proxy(
 
 async def test_killed_in_mid_batch(make: Make, server: Server) -> None:
     """Each command of the batch says that its outcome is unknown; after a restart the same client goes on."""
-    redis = make(server.url, deadline_s=5.0, breaker_reset_s=0.1)
+    redis = make(server.url, deadline_s=30.0, breaker_reset_s=0.1)
     await redis.ping()
     server.freeze()
     commands = [asyncio.create_task(outcome(redis.incr("n"))) for _ in range(100)]
-    await asyncio.sleep(0.1)  # sent: the server's socket has them
+    await sent()  # the server's socket has them
     await asyncio.to_thread(server.kill)
     answers = await asyncio.gather(*commands)
     assert {type(answer) for answer, _ in answers} == {RedisOutcomeUnknown}
-    assert max(seconds for _, seconds in answers) < 4
+    assert max(seconds for _, seconds in answers) < 20
     await asyncio.to_thread(server.start)
     await ready_again(redis)
     assert await redis.incr("n") == 1
@@ -144,7 +151,7 @@ async def test_a_cancelled_waiter_of_a_batch_under_way(make: Make, server: Serve
     await redis.ping()
     server.freeze()
     commands = [asyncio.create_task(redis.incr("n")) for _ in range(20)]
-    await asyncio.sleep(0.1)
+    await sent()
     commands[7].cancel()
     await asyncio.wait([commands[7]])
     server.thaw()
@@ -171,13 +178,13 @@ async def test_a_frozen_server(make: Make, server: Server) -> None:
 
 async def test_a_deadline_abandons_only_its_own(make: Make, server: Server) -> None:
     """Of two commands that share a batch, the later is answered after the earlier one's deadline."""
-    redis = make(server.url, deadline_s=1.6, pool_size=1)
+    redis = make(server.url, deadline_s=2.0, pool_size=1)
     await redis.ping()
     server.freeze()
     first = asyncio.create_task(outcome(redis.incr("first")))
-    await asyncio.sleep(0.4)
+    await sent()
     early = asyncio.create_task(outcome(redis.incr("early")))  # these wait for the connection
-    await asyncio.sleep(0.8)
+    await asyncio.sleep(1.7)
     late = asyncio.create_task(outcome(redis.incr("late")))
     assert isinstance((await first)[0], RedisOutcomeUnknown)
     assert isinstance((await early)[0], RedisUnavailable)
@@ -216,9 +223,11 @@ async def test_a_restart_between_two_commands(make: Make, server: Server) -> Non
     await asyncio.gather(*(redis.ping() for _ in range(500)))
 
 
-async def test_the_breaker(make: Make, server: Server) -> None:
+async def test_the_breaker(make: Make, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """It opens after failures in a row, refuses at once, lets one command probe, and closes when that is answered."""
-    redis = make(server.url, deadline_s=5.0, breaker_failures=3, breaker_reset_s=1.0)
+    redis = make(server.url, deadline_s=5.0, breaker_failures=3, breaker_reset_s=60.0)
+    now = [0.0]
+    monkeypatch.setattr(redis.lane().breaker, "_clock", lambda: now[0])
     await redis.ping()
     await asyncio.to_thread(server.kill)
     for _ in range(3):
@@ -226,13 +235,12 @@ async def test_the_breaker(make: Make, server: Server) -> None:
         with pytest.raises(RedisUnavailable):
             await redis.ping()
     assert redis.degraded
-    answer, seconds = await outcome(redis.ping())
-    assert isinstance(answer, RedisUnavailable)
-    assert "3 times in a row" in str(answer)
-    assert answer.retry_after_s == 1
-    assert seconds < 1.0, "at once"
-    await asyncio.sleep(1.05)
+    with pytest.raises(RedisUnavailable, match="3 times in a row") as refused:
+        redis.lane().check()  # at once: there is nothing to wait for
+    assert refused.value.retry_after_s == 60
+    assert str((await outcome(redis.ping()))[0]) == str(refused.value)
     await asyncio.to_thread(server.start)
+    now[0] = 60.0
     probes = await asyncio.gather(*(outcome(redis.ping()) for _ in range(50)))
     assert sum(answer is True for answer, _ in probes) == 1, "one probes, the others are refused"
     assert redis.available
@@ -248,11 +256,11 @@ async def test_a_failed_probe_opens_it_again(make: Make, server: Server) -> None
     assert redis.degraded
     paid = 0
     started = time.monotonic()
-    while time.monotonic() - started < 1.0:
+    while (lasted_s := time.monotonic() - started) < 1.0 or not paid:
         answer, _ = await outcome(redis.ping())
         paid += "in a row" not in str(answer)
         await asyncio.sleep(0.005)
-    assert 1 <= paid <= 3
+    assert paid < lasted_s / 0.3 + 0.5
     server.thaw()
     await ready_again(redis)
 
@@ -289,13 +297,18 @@ async def test_a_loop_that_was_held_up(make: Make, server: Server) -> None:
     redis = make(server.url, deadline_s=0.1, breaker_failures=1, breaker_reset_s=0.1)
     await ready_again(redis)
     commands = [asyncio.create_task(redis.incr("n")) for _ in range(10)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    for _ in range(4):  # not more: they are sent by now, and not yet answered
+        await asyncio.sleep(0)
     until_s = time.monotonic() + 0.4
     while time.monotonic() < until_s:  # a view that computes
         pass
     assert await asyncio.gather(*commands) == list(range(1, 11))
     assert redis.available
+
+
+def load_at_once(server: Server) -> None:
+    with Plain(port=server.port) as plain:
+        plain.config_set("key-load-delay", 0)
 
 
 async def test_a_server_that_is_loading(make: Make, server: Server) -> None:
@@ -306,14 +319,15 @@ async def test_a_server_that_is_loading(make: Make, server: Server) -> None:
     await filler.save()
     await filler.aclose()
     await asyncio.to_thread(server.kill)
-    slow = ("--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024")
+    slow = ("--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024")
     await asyncio.to_thread(server.start, *slow, loaded=False)
-    redis = make(server.url, deadline_s=2.0, breaker_failures=1, breaker_reset_s=0.1)
+    redis = make(server.url, deadline_s=20.0, breaker_failures=1, breaker_reset_s=0.1)
     answers = await asyncio.gather(*(outcome(redis.incr("n")) for _ in range(20)))
     assert {type(answer) for answer, _ in answers} == {RedisUnavailable}
     assert "loading" in str(answers[0][0]).lower()
     assert redis.degraded
-    async with asyncio.timeout(20):
+    await asyncio.to_thread(load_at_once, server)
+    async with asyncio.timeout(60):
         while not isinstance((await outcome(redis.incr("n")))[0], int):
             await asyncio.sleep(0.05)
     assert await redis.get("n") == b"1", "none was run while loading"
@@ -387,11 +401,11 @@ async def test_a_subscription_survives_a_restart(make: Make, server: Server) -> 
 
 async def test_closing_answers_what_is_pending(make: Make, server: Server) -> None:
     """aclose() leaves nobody waiting, closes what callers hold, and the next command opens new connections."""
-    redis = make(server.url, deadline_s=5.0)
+    redis = make(server.url, deadline_s=30.0)
     await redis.ping()
     server.freeze()
     commands = [asyncio.create_task(outcome(redis.incr("n"))) for _ in range(30)]
-    await asyncio.sleep(0.05)
+    await sent()
     late = asyncio.create_task(outcome(redis.incr("n")))
     await asyncio.sleep(0)
     closing = time.monotonic()
