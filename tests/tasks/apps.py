@@ -19,7 +19,8 @@ class Site:
 
     def __init__(self, database_url: str, redis_url: str, **config: Any) -> None:
         self.app = quart.Quart(__name__)
-        self.app.config |= {"TASKS_DATABASE_URL": database_url, "REDIS_URL": redis_url, "TASKS_LEASE_S": 2, **config}
+        urls = {"TASKS_DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        self.app.config |= {**urls, "REDIS_DEADLINE_S": 5, "TASKS_LEASE_S": 2, **config}  # a busy machine keeps it
         self.tasks = Tasks()
         self.called: list[Any] = []
         self.gate = asyncio.Event()

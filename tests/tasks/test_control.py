@@ -27,6 +27,7 @@ class Toys:
     def __init__(self, database_url: str, redis_url: str) -> None:
         self.app = Quart(__name__)
         self.app.config.update(TASKS_DATABASE_URL=database_url, TASKS_REDIS_URL=redis_url, TASKS_PREFIX="toy")
+        self.app.config["REDIS_DEADLINE_S"] = 5.0
         self.tasks = Tasks(set_as_current=False)
         self.go = asyncio.Event()
         self.begun: list[str] = []
@@ -42,6 +43,7 @@ class Toys:
     @asynccontextmanager
     async def working(self, **options: Any) -> AsyncIterator[Service]:
         async with working(worker_settings(self.tasks, self.app), **options) as service:
+            await service.ears.subscribed.wait()  # it works without, and is told nothing then
             yield service
 
     async def send(self, word: str, **options: Any) -> UUID:
@@ -69,12 +71,18 @@ def control(toys: Toys, service: Service) -> Control:
     return toys.tasks.control
 
 
+async def claimed(service: Service) -> None:
+    """Wait until a claim that is under way, as one may be when a worker is paused, has ended."""
+    service.worker.wake()
+    await until(lambda: not service.worker._wake.is_set())
+
+
 @pytest.mark.parity("celery", "control: ping")
 async def test_ping_finds_every_worker_and_does_not_wait_for_more(toys: Toys, control: Control) -> None:
     async with toys.working(name="two"):
         begun = time.monotonic()
-        replies = await control.ping(timeout=10)
-        assert time.monotonic() - begun < 5
+        replies = await control.ping(timeout=60)
+        assert time.monotonic() - begun < 30
         assert sorted(worker.partition(":")[0] for reply in replies for worker in reply) == ["one", "two"]
         assert [answer for reply in replies for answer in reply.values()] == [{"ok": "pong"}] * 2
         [reply] = await control.ping(destination="two", timeout=10)
@@ -86,6 +94,12 @@ async def test_ping_finds_every_worker_and_does_not_wait_for_more(toys: Toys, co
 async def test_what_runs_waits_and_is_served_can_be_asked(toys: Toys, service: Service, control: Control) -> None:
     running, later = await toys.send("now"), await toys.send("later", countdown=60)
     await until(lambda: toys.begun)
+    runtime = toys.tasks.runtime()
+
+    async def pushed() -> bool:
+        return await runtime.redis.zscore(runtime.names.queue("default"), str(later)) is not None
+
+    await until(pushed)
     ask = control.inspect(timeout=10)
     [told] = (await ask.active())[service.id]
     assert (told["id"], told["name"], told["attempt"], told["hostname"]) == (str(running), "hold", 1, service.id)
@@ -102,11 +116,13 @@ async def test_what_runs_waits_and_is_served_can_be_asked(toys: Toys, service: S
     conf = (await ask.conf())[service.id]
     assert (conf["prefix"], conf["database_url"]) == ("toy", "********")
     assert "Python" in (await ask.report())[service.id]["ok"]
-    assert abs((await ask.clock())[service.id]["clock"] - time.time()) < 5
+    before = time.time()
+    assert before <= (await ask.clock())[service.id]["clock"] <= time.time()
 
 
 async def test_pause_and_resume(toys: Toys, service: Service, control: Control) -> None:
     await control.pause(reply=True, timeout=10)
+    await claimed(service)
     await toys.send("paused")
     await asyncio.sleep(0.3)
     assert toys.begun == []
@@ -150,6 +166,7 @@ async def test_a_running_job_is_terminated(toys: Toys, service: Service, control
 
 async def test_revoked_jobs_do_not_begin(toys: Toys, service: Service, control: Control) -> None:
     service.pause()
+    await claimed(service)
     ids = [await toys.send(str(number)) for number in range(3)]
     await control.revoke(ids[:2])
     service.resume()
@@ -162,6 +179,7 @@ async def test_purge_revokes_what_waits_and_nothing_else(toys: Toys, service: Se
     running = await toys.send("running")
     await until(lambda: toys.begun)
     service.pause()
+    await claimed(service)
     waiting = [await toys.send("a"), await toys.send("b", countdown=60), await toys.send("c", queue="other")]
     assert await control.purge() == 3
     assert [await toys.state(id_) for id_ in (running, *waiting)] == ["STARTED"] + ["REVOKED"] * 3
@@ -175,6 +193,7 @@ async def test_purge_does_not_count_again_what_was_revoked_before(
 ) -> None:
     """It is in Redis for as long as no worker has found it there, whether the ledger has it too or not."""
     service.pause()
+    await claimed(service)
     revoked = [await toys.send("a"), await toys.send("b", durable=False)]
     waiting = [await toys.send("c"), await toys.send("d", durable=False)]
     runtime = toys.tasks.runtime()
@@ -201,6 +220,7 @@ async def test_what_is_asked_for_while_it_is_purged_stays(
         return []
 
     service.pause()
+    await claimed(service)
     id_ = await toys.send("new")
     runtime = toys.tasks.runtime()
 
