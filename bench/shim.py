@@ -23,7 +23,6 @@ import time
 import venv
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,6 +33,7 @@ sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry).resolve()
 
 import psutil  # noqa: E402
 
+from bench.figures import Figures, cpu_s  # noqa: E402
 from bench.servers import Postgres, free_port, wait_until  # noqa: E402
 
 SAME = ("flask", "werkzeug", "flask-sqlalchemy", "sqlalchemy", "gunicorn")
@@ -42,24 +42,6 @@ POST_FORK = "from psycogreen.gevent import patch_psycopg\n\n\ndef post_fork(serv
 WARM_UP_S = 60.0
 NAMES = ("gunicorn, 40 threads", "gunicorn, gevent", "shim, threads", "shim, loop")
 VIEWS = ("/database/50", "/database/500", "/nothing")
-
-
-@dataclass
-class Figures:
-    """What the clients saw within the measured seconds."""
-
-    seconds: float
-    took: list[float] = field(default_factory=list)
-    errors: int = 0
-    warm: int = 0
-    cpu_s: float = 0.0
-
-    def __str__(self) -> str:
-        ms = sorted(self.took)
-        p99 = ms[int(len(ms) * 0.99)] * 1000 if ms else float("nan")
-        cpu_us = self.cpu_s / max(1, len(ms)) * 1e6
-        errors = f"  {self.errors} errors" if self.errors else ""
-        return f"{len(ms) / self.seconds:8.0f}/s  p99 {p99:7.0f} ms  CPU {cpu_us:6.0f} µs a request{errors}"
 
 
 class _Client(asyncio.Protocol):
@@ -126,12 +108,6 @@ async def load(server: psutil.Process, port: int, path: str, clients: int, secon
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     return figures
-
-
-def cpu_s(process: psutil.Process) -> float:
-    """The CPU time of a process and of its children."""
-    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
 
 
 def environment() -> Path:

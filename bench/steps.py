@@ -5,8 +5,9 @@
 The implementations are those of ``make contract``, which makes their environments: the same command lines, Gunicorn
 with one process of 100 threads. Four requests that users send most: the redirect of a short link (64 links in turn;
 each visit is counted), the front page, the page of one's links with 20 of them, and the same by the API. All four are
-among those that step 1 has moved. Requests per second, and the latency that 99 of 100 do not exceed. The processes are
-pinned to one core; the clients, PostgreSQL and Valkey, which it starts, have the others.
+among those that step 1 has moved. Requests per second, the latency that 99 of 100 do not exceed, and the CPU time of
+the web process per request. The processes are pinned to one core; the clients, PostgreSQL and Valkey, which it starts,
+have the others.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 # Run as a script, this file's folder comes first, and its files would be taken for packages of their names.
 sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry).resolve() != ROOT / "bench")]
 
+import psutil  # noqa: E402
 import psycopg  # noqa: E402
 from redis import Redis  # noqa: E402
 
+from bench.figures import Figures, cpu_s, server_on  # noqa: E402
 from bench.servers import Postgres, Valkey  # noqa: E402
 from tests.contract.cases import World  # noqa: E402
 from tests.contract.implementations import IMPLEMENTATIONS  # noqa: E402
@@ -42,21 +46,6 @@ LIMITS = ("RATE_REGISTER", "RATE_LINKS", "RATE_API", "RATE_API_REFUSED", "RATE_L
 
 
 NAMES = tuple(each.name for each in IMPLEMENTATIONS)
-
-
-@dataclass
-class Figures:
-    """What the clients saw within the measured seconds."""
-
-    seconds: float
-    took: list[float] = field(default_factory=list)
-    failed: int = 0
-
-    def __str__(self) -> str:
-        ms = sorted(self.took)
-        p99 = ms[int(len(ms) * 0.99)] * 1000 if ms else float("nan")
-        failed = f"  {self.failed} failed" if self.failed else ""
-        return f"{len(ms) / self.seconds:8.0f}/s  p99 {p99:6.0f} ms{failed}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +65,7 @@ REQUESTS = (
 )
 
 
-async def load(visitor: Visitor, request: Request, clients: int, seconds: float) -> Figures:
+async def load(server: psutil.Process, visitor: Visitor, request: Request, clients: int, seconds: float) -> Figures:
     """Let that many clients ask, each as soon as it has its answer; the first seconds do not count."""
     figures, paths = Figures(seconds), cycle(request.paths)
     begin = time.perf_counter() + WARM_UP_S
@@ -92,16 +81,21 @@ async def load(visitor: Visitor, request: Request, clients: int, seconds: float)
                 if served:
                     figures.took.append(time.perf_counter() - since)
                 else:
-                    figures.failed += 1
+                    figures.errors += 1
 
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):
             group.create_task(client())
+        await asyncio.sleep(begin - time.perf_counter())
+        before = cpu_s(server)
+        await asyncio.sleep(end - time.perf_counter())
+        figures.cpu_s = cpu_s(server) - before
     return figures
 
 
 async def visit(running: Running, clients: int, seconds: float) -> dict[str, Figures]:
     """Somebody with 64 links, a program with a token of theirs, and somebody who only looks."""
+    server = server_on(urlsplit(running.url).port or 0)
     async with AsyncExitStack() as stack:
         world = World(running, stack)
         owner, guest = await world.user(), world.visitor()
@@ -109,7 +103,7 @@ async def visit(running: Running, clients: int, seconds: float) -> dict[str, Fig
         for number in range(LINKS):
             await program.link(f"link-{number}")
         who = {"page of links": owner, "API": program}
-        return {each.name: await load(who.get(each.name, guest), each, clients, seconds) for each in REQUESTS}
+        return {each.name: await load(server, who.get(each.name, guest), each, clients, seconds) for each in REQUESTS}
 
 
 def measure(
