@@ -74,7 +74,7 @@ docs: $(VENV)/.dev
 	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev $(TEAM)/.made $(STEP1)/.made
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 # The suites are downloaded once: tests/peers/download.py. The last line is the extensions' figures, as JSON.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from redis import Redis
 
 from .conftest import PASSWORD, copy_of, empty, settings_of
@@ -28,6 +28,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+expect.set_options(timeout=30_000)  # milliseconds
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; DECANT_TEST_CHROMIUM names another"),
@@ -86,16 +87,16 @@ def open_browser(chromium: Browser) -> Iterator[Any]:
 
 
 @contextmanager
-def worker(settings: dict[str, Any], log: Path) -> Iterator[None]:
+def worker(settings: dict[str, Any], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     given = {key: str(value) for key, value in settings.items() if key not in ("TESTING", "PROPAGATE_EXCEPTIONS")}
     command = [sys.executable, "-m", "arq", "workers.WorkerSettings"]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, env={**os.environ, **given}, stdout=stream, stderr=stream)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
-        process.wait(40)
+        process.wait(60)
 
 
 def watch(page: Page) -> list[str]:

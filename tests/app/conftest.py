@@ -9,13 +9,18 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
+import time_machine
 from psycopg import sql
+from quart.testing.app import TestApp
 
 from app import create_app
+from app.redirects import rows
+from app.stats import totals
 from decant import Quart
 from decant.database.migrate import upgrade
 from decant.testing import Client
@@ -24,6 +29,7 @@ from tests.ledgers import cut_off_others
 KEY = "not so secret, for tests only"
 Make = Callable[..., Awaitable[Quart]]
 PASSWORD = "correct horse battery"
+AMPLE_S = 30.0  # where the answer matters, and not when it comes
 
 
 def with_name(url: str, name: str) -> str:
@@ -91,7 +97,7 @@ SEQUENCES = """SELECT setval(format('%I.%I', schemaname, sequencename)::regclass
 
 @pytest.fixture
 def settings(app_database_url: str, redis_url: str) -> dict[str, Any]:
-    """Settings for ``create_app``: real servers, cheap hashes."""
+    """Settings for ``create_app``: real servers, cheap hashes, deadlines that a busy machine keeps."""
     return settings_of(app_database_url, redis_url)
 
 
@@ -105,17 +111,37 @@ def settings_of(database_url: str, redis_url: str) -> dict[str, Any]:
         "TESTING": True,
         "PROPAGATE_EXCEPTIONS": False,
         "CDN_COMPRESS": False,  # it takes a second, at each start
+        # Beyond its deadline Redis is as good as away: nothing is cached, each process counts for itself.
+        "REDIS_DEADLINE_S": AMPLE_S,
+        "DATABASE_POOL_TIMEOUT_S": AMPLE_S,
     }
 
 
+def in_service(app: Quart) -> TestApp:
+    """``app.test_app()`` with time to start and to end: Quart's own is over after six seconds, on any machine."""
+    return TestApp(app, startup_timeout=60, shutdown_timeout=60)
+
+
 @pytest.fixture
-async def make(settings: dict[str, Any]) -> AsyncIterator[Make]:
-    """Makes applications, which are served until the test ends; ``create_app`` reads files, so not on the loop."""
+def one_moment() -> Iterator[None]:
+    """The clock stands still: no day and no hour begins between what a test does and what it looks at."""
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        yield
+
+
+@pytest.fixture
+async def make(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
+    """Makes applications, which are served until the test ends; ``create_app`` reads files, so not on the loop.
+
+    They have as much patience with the database as with Redis.
+    """
+    monkeypatch.setattr(rows, "DEADLINE_S", AMPLE_S)
+    monkeypatch.setattr(totals, "_DEADLINE_S", AMPLE_S)
     async with AsyncExitStack() as served:
 
         async def make_app(**more: Any) -> Quart:
             app = await asyncio.to_thread(create_app, {**settings, **more})
-            await served.enter_async_context(app.test_app())
+            await served.enter_async_context(in_service(app))
             return app
 
         yield make_app
@@ -175,6 +201,17 @@ async def ada(person: Callable[[], Person]) -> Person:
     somebody = person()
     await somebody.register("ada")
     return somebody
+
+
+async def until_ready(app: Quart, **states: str) -> Any:
+    """What ``/readyz`` answers, as soon as it is 200 and these checks say so: each has two seconds, on any machine."""
+    async with asyncio.timeout(AMPLE_S):
+        while True:
+            response = await app.test_client().get("/readyz")
+            answer = await response.get_json()
+            if response.status_code == 200 and states.items() <= answer["checks"].items():
+                return answer
+            await asyncio.sleep(0.02)
 
 
 async def text_of(response: Any) -> str:

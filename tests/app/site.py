@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -74,24 +74,24 @@ def _token(page: str) -> str:
 
 @contextmanager
 def serve_site(settings: dict[str, Any], log: Path, *options: str) -> Iterator[Site]:
-    """Run Hypercorn, with more options, on a free port until the block ends."""
-    port = free_port()
+    """Run Hypercorn, with more options, on a socket that is bound for it, until the block ends."""
     given = {key: str(value) for key, value in settings.items() if key not in ("TESTING", "PROPAGATE_EXCEPTIONS")}
-    with log.open("wb") as stream:
+    with log.open("wb") as stream, socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hypercorn", *options, "--bind", f"127.0.0.1:{port}", "app.asgi:app"],
+            [sys.executable, "-m", "hypercorn", *options, "--bind", f"fd://{listening.fileno()}", "app.asgi:app"],
             env={**os.environ, **given},
             stdout=stream,
             stderr=stream,
+            pass_fds=[listening.fileno()],
         )
-    site = Site(port, process, log)
+        site = Site(listening.getsockname()[1], process, log)
     try:
         _await_ready(site)
         yield site
     finally:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -105,6 +105,7 @@ def _await_ready(site: Site) -> None:
         try:
             if site.get("/readyz")[0] == 200:
                 return
-        except OSError:
-            time.sleep(0.1)
+        except (OSError, HTTPException):  # HTTPException: it ended before it answered
+            pass
+        time.sleep(0.1)
     raise AssertionError(f"the site did not start:\n{site.log.read_text()}")

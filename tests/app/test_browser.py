@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,7 +69,7 @@ def test_a_click_is_seen_in_the_chart(
     complaints = watch(page)
     register(page, site)
     shorten(page, site, target, "mine")
-    assert page.locator("#chart .u-over").count() == 1
+    expect(page.locator("#chart .u-over")).to_have_count(1)
     assert "Nobody has followed it" in (page.locator("details.figures").text_content() or "")
     page.get_by_role("link", name=f"{site.url}/mine").click()
     page.wait_for_url(target)
@@ -76,15 +77,15 @@ def test_a_click_is_seen_in_the_chart(
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             page.goto(f"{site.url}/links/mine")
-            if '"clicks": [1]' in (data := page.locator("#chart").get_attribute("data-chart") or "") or ", 1]" in data:
+            if sum(json.loads(page.locator("#chart").get_attribute("data-chart") or "")["clicks"]) == 1:
                 break
             time.sleep(0.3)
         else:
             raise AssertionError((tmp_path / "worker").read_text()[-3000:])
     page.locator("details.figures summary").click()
-    assert page.locator("details.figures tbody tr").count() == 1
-    assert page.locator("details.figures tbody td").inner_text() == "1"
-    assert page.locator("dl.facts dd").first.inner_text() == "1"
+    expect(page.locator("details.figures tbody tr")).to_have_count(1)
+    expect(page.locator("details.figures tbody td")).to_have_text("1")
+    expect(page.locator("dl.facts dd").first).to_have_text("1")
     # A bar was drawn: the canvas has pixels of the accent colour.
     drawn = page.evaluate(
         """() => {
@@ -112,20 +113,19 @@ def test_a_click_is_seen_at_once_in_another_process(
         visits = watcher.locator("dl.facts dd [data-live]").first
         assert visits.inner_text() == "0"
         watcher.wait_for_selector("html[data-watching]")
-        clicker, took = open_browser(), []
-        for click in range(1, 6):  # a busy machine may hold one of them up
+        clicker, took = open_browser(), list[float]()
+        while not took or (took[-1] >= 1 and len(took) < 20):  # a busy machine may hold some of them up
             clicker.goto(f"{site.url}/mine")
             started = time.monotonic()
-            expect(visits).to_have_text(str(click), timeout=30_000)
+            expect(visits).to_have_text(str(len(took) + 1))
             took.append(time.monotonic() - started)
         assert min(took) < 1, took
         watcher.goto(f"{other.url}/links")
         watcher.wait_for_selector("html[data-watching]")
         before = int(watcher.locator("[data-live]").inner_text())
         clicker.goto(f"{site.url}/mine")
-        expect(watcher.locator("[data-live]")).to_have_text(str(before + 1), timeout=30_000)
-        unit = "visit" if before + 1 == 1 else "visits"
-        assert watcher.locator("[data-unit]").inner_text() == unit
+        expect(watcher.locator("[data-live]")).to_have_text(str(before + 1))
+        expect(watcher.locator("[data-unit]")).to_have_text("visit" if before + 1 == 1 else "visits")
         watcher.goto(f"{other.url}/links/mine")
         watcher.locator("details.qr summary").click()
         image = watcher.locator("details.qr img")
@@ -140,12 +140,12 @@ def test_everything_works_without_javascript(site: Site, open_browser: Any) -> N
     register(page, site)
     shorten(page, site, "https://example.com/", "mine")
     assert page.locator("details.figures").get_attribute("open") is not None
-    assert not page.locator("#chart").is_visible()
-    assert not page.get_by_role("button", name="Copy").is_visible()
+    expect(page.locator("#chart")).to_be_hidden()
+    expect(page.get_by_role("button", name="Copy")).to_be_hidden()
     page.get_by_role("link", name="Edit").click()
     page.get_by_label("Title").fill("A title")
     page.get_by_role("button", name="Save").click()
-    assert page.locator("h1").inner_text() == "A title"
+    expect(page.locator("h1")).to_have_text("A title")
     page.get_by_role("link", name="Delete").click()
     page.get_by_role("button", name="Delete the link").click()
     page.wait_for_url("**/links")
@@ -162,10 +162,10 @@ def test_errors_are_announced_and_lead_to_their_fields(site: Site, open_browser:
     page.get_by_label("Address").fill("ftp://example.com/")
     page.get_by_role("button", name="Shorten").click()
     alert = page.get_by_role("alert")
-    assert "One thing is to be corrected" in alert.inner_text()
-    assert page.evaluate("document.activeElement.getAttribute('role')") == "alert"
+    expect(alert).to_contain_text("One thing is to be corrected")
+    expect(alert).to_be_focused()
     alert.get_by_role("link").click()
-    assert page.evaluate("document.activeElement.id") == "target"
+    expect(page.locator("#target")).to_be_focused()
     field = page.get_by_label("Address")
     assert field.get_attribute("aria-invalid") == "true"
     described = (field.get_attribute("aria-describedby") or "").split()
@@ -178,7 +178,8 @@ def test_the_keyboard_reaches_everything(site: Site, open_browser: Any) -> None:
     register(page, site)
     page.goto(f"{site.url}/links/new")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    expect(page.locator(".skip")).to_be_focused()
+    expect(page.locator(".skip")).to_have_text("Skip to the content")
     assert page.locator(".skip").bounding_box()["y"] >= 0
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
@@ -198,7 +199,7 @@ def test_pages_fit_a_phone_and_have_contrast(site: Site, open_browser: Any) -> N
     page.goto(f"{site.url}/account")
     page.get_by_label("What is the new token for?").fill("W" * 64)
     page.get_by_role("button", name="Make a token").click()
-    assert page.locator("#secret").is_visible()
+    expect(page.locator("#secret")).to_be_visible()
     look(page, "the page of a new token")
     for path in ("/links", "/links/new", f"/links/{'x' * 64}", f"/links/{'x' * 64}/edit", "/account"):
         page.goto(f"{site.url}{path}")

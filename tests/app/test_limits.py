@@ -208,11 +208,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-async def test_without_redis_log_ins_are_limited_all_the_same(make: Make, server: Server) -> None:
+async def test_without_redis_log_ins_are_limited_all_the_same(make: Make, server: Server, one_moment: None) -> None:
     """Each process counts for itself; redirects go on. When Redis is back it counts again."""
-    app = await make(
-        REDIS_URL=server.url, REDIS_BREAKER_RESET_S=0.1, REDIS_DEADLINE_S=1.0, RATE_LOGIN_ACCOUNT=f"3 {HOUR}"
-    )
+    app = await make(REDIS_URL=server.url, REDIS_BREAKER_RESET_S=0.1, RATE_LOGIN_ACCOUNT=f"3 {HOUR}")
     ada = Person(app.test_client())
     await ada.register("ada")
     await ada.link(slug="mine")

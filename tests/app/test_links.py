@@ -271,7 +271,7 @@ async def test_a_path_that_is_no_slug_is_404(ada: Person, path: str) -> None:
     assert (await ada.get(path)).status_code == 404
 
 
-async def test_the_chart_and_its_table_show_the_days(ada: Person, app: Quart) -> None:
+async def test_the_chart_and_its_table_show_the_days(ada: Person, app: Quart, one_moment: None) -> None:
     """Clicks of the period by day in UTC, days without any as zero in the chart; older ones are not in it."""
     await ada.link(slug="mine")
     link = await only_link(app)

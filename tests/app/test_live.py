@@ -14,11 +14,16 @@ import socketio
 from decant import Quart
 from tests.serving import serve
 
-from .conftest import Make, Person
+from .conftest import AMPLE_S, Make, Person, until_ready
 
 
 def cookie_of(person: Person) -> str:
     return "; ".join(f"{cookie.name}={cookie.value}" for cookie in person.client.cookie_jar)
+
+
+async def connect(client: socketio.AsyncClient, url: str, cookie: str, *, origin: str = "") -> None:
+    headers = {"Cookie": cookie, "Origin": origin or url}
+    await client.connect(url, headers=headers, transports=["websocket"], wait_timeout=AMPLE_S)
 
 
 @asynccontextmanager
@@ -30,16 +35,16 @@ async def watching(
     async with aiohttp.ClientSession() as http:  # its own stays open where it is refused
         client = socketio.AsyncClient(reconnection=False, http_session=http)
         client.on(event, told.put_nowait)
-        await client.connect(url, headers={"Cookie": cookie, "Origin": origin or url}, transports=["websocket"])
+        await connect(client, url, cookie, origin=origin)
         try:
-            yield await client.call("watch", list(slugs), timeout=20), told
+            yield await client.call("watch", list(slugs), timeout=AMPLE_S), told
         finally:
             await client.disconnect()
 
 
 @asynccontextmanager
 async def on_a_socket(app: Quart) -> AsyncIterator[str]:
-    """An application that has been started already."""
+    """An application that has been started already, as soon as it hears what others emit."""
 
     async def started(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -49,6 +54,7 @@ async def on_a_socket(app: Quart) -> AsyncIterator[str]:
             return
         await app(scope, receive, send)
 
+    await until_ready(app, socketio="ok")
     async with serve(started) as url:
         yield url
 
@@ -56,7 +62,7 @@ async def on_a_socket(app: Quart) -> AsyncIterator[str]:
 async def total(told: asyncio.Queue[Any], clicks: int) -> dict[str, int]:
     """What is told, until it is so many clicks."""
     counts: dict[str, int] = {}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(AMPLE_S):
         while sum(counts.values()) < clicks:
             news = await told.get()
             counts[news["slug"]] = counts.get(news["slug"], 0) + news["clicks"]

@@ -53,7 +53,7 @@ async def test_an_open_page_does_not_hold_up_the_end(settings: dict[str, Any], t
         site.process.terminate()
         assert await page.receive_str(timeout=30) == "1"
         assert (await page.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
-        assert await asyncio.to_thread(site.process.wait, 15) == 0
+        assert await asyncio.to_thread(site.process.wait, 45) == 0
         assert "Traceback" not in await asyncio.to_thread(site.log.read_text)
 
 

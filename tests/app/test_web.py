@@ -16,7 +16,7 @@ from app.accounts import service as accounts_service
 from decant import Quart
 from decant.ops.registry import readiness
 
-from .conftest import PASSWORD, Make, Person, text_of
+from .conftest import PASSWORD, Make, Person, in_service, text_of, until_ready
 
 People = Callable[[], Person]
 FORM = {"username": "ada", "password": PASSWORD}
@@ -274,11 +274,9 @@ async def test_pages_are_nobody_elses(ada: Person) -> None:
 
 async def test_readiness_is_what_the_checks_say(app: Quart) -> None:
     """200 with every check's state; one that fails makes it 503 without telling why."""
-    ready = await app.test_client().get("/readyz")
-    assert ready.status_code == 200
-    body = await ready.get_json()
-    assert body["ready"] is True
-    assert body["checks"]["database"] == "ok"
+    ready = await until_ready(app)
+    assert ready["ready"] is True
+    assert ready["checks"]["database"] == "ok"
 
     async def failing() -> None:
         raise ConnectionRefusedError("the inner host's name")
@@ -294,9 +292,7 @@ async def test_readiness_is_what_the_checks_say(app: Quart) -> None:
 async def test_without_redis_pages_go_on(make: Make) -> None:
     """Redis away is ``degraded``, not 503: people log in and make links all the same."""
     app = await make(REDIS_URL="redis://127.0.0.1:1/0")
-    ready = await app.test_client().get("/readyz")
-    assert ready.status_code == 200
-    assert (await ready.get_json())["checks"]["redis"] == "degraded"
+    assert (await until_ready(app))["checks"]["redis"] == "degraded"
     ada = Person(app.test_client())
     await ada.register("ada")
     assert (await ada.link(slug="mine")).status_code == 303
@@ -315,7 +311,7 @@ async def test_every_error_is_a_page_and_a_problem(settings: dict[str, Any], sta
             error.retry_after = 7
         raise error
 
-    async with app.test_app():
+    async with in_service(app):
         page = await app.test_client().get("/pages/fail")
         problem = await app.test_client().get("/pages/fail", headers={"Accept": "application/json"})
     for response in (page, problem):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cli.toys import Project, Running, Start
@@ -29,7 +31,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         left = running.children() if running.process.poll() is None else []
         running.process.kill()
         for child in left:
-            child.kill()
+            with suppress(psutil.NoSuchProcess):  # it ends with its parent
+                child.kill()
         running.process.wait()
         running.reader.join(10)
         if running.process.stdout is not None:

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from types import TracebackType
 
-__all__ = ["Load", "get"]
+__all__ = ["Load", "get", "kept_port"]
 
 
 def get(address: tuple[str, int], path: str = "/", timeout_s: float = 30, **headers: str) -> tuple[int, str]:
@@ -57,8 +57,9 @@ class Load:
                 self.failures.append(f"{status} {body}")
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-    return port
+def kept_port() -> socket.socket:
+    """Keeps a port for a server that is started later, and again, until it is closed: nobody else is given it."""
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # beside whoever has the same, while we do not listen
+    kept.bind(("127.0.0.1", 0))
+    return kept

@@ -35,5 +35,5 @@ def test_what_an_application_starts_by_multiprocessing_has_the_faces_too(project
     running = start("serve", "drawing:app", "--bind", "127.0.0.1:0", "--faces")
     host, port = running.expect(r"^  listening +http://(\S+)$").split(":")
     for method in ("spawn", "forkserver", "fork"):
-        status, body = get((host, int(port)), f"/?method={method}")
+        status, body = get((host, int(port)), f"/?method={method}", timeout_s=90)
         assert (status, body.split(".")[0]) == (200, "decant"), method

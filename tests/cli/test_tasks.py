@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.forking import Forking
 from tests.cli.test_worker_tasks import TOYS, Producer
-from tests.cli.toys import Project, Start
+from tests.cli.toys import Project, Start, wait_until
 from tests.ledgers import ledger_database, ledger_url
 
 __all__ = ["ledger_database", "ledger_url"]  # fixtures
@@ -46,6 +46,8 @@ def test_a_job_from_the_shell_to_its_result(
     assert decant("status", "-t", "0.2") == (1, "0 workers answer")
     worker = start("worker", "toytasks:app", "-n", "toy", DATABASE_URL=ledger_url, REDIS_URL=redis_url)
     worker.expect("is ready")
+    # It is ready after a second if Redis has not told it by then that it hears.
+    wait_until(lambda: decant("status", "-t", "20")[0] == 0)
     status, output = decant("status", "-t", "20")
     assert (status, output.splitlines()[-1]) == (0, "1 worker answers")
     status, id_ = decant("call", "quick", "-a", '["grüße"]')

@@ -201,7 +201,7 @@ def migrated(project: Project, environment: dict[str, str], database_url: str) -
         env=os.environ | own,
         check=True,
         stdout=subprocess.DEVNULL,
-        timeout=30,
+        timeout=90,
     )
     project.write("migrations/versions/0001.py", MIGRATION)
     return own
@@ -335,7 +335,7 @@ def test_a_reader_that_goes_away_stops_it(project: Project, environment: dict[st
     process.stdout.readline()
     process.stdout.close()
     with process.stderr:
-        assert process.wait(60) == 0
+        assert process.wait(90) == 0
         assert process.stderr.read() == ""
 
 
@@ -350,7 +350,7 @@ def test_names_are_coloured_on_a_terminal(project: Project, environment: dict[st
         stdout=theirs,
     )
     os.close(theirs)
-    assert process.wait(60) == 1
+    assert process.wait(90) == 1
     output = os.read(ours, 65536)
     os.close(ours)
     assert (b"\033[1mdecant  |\033[0m " in output) == (not no_color)

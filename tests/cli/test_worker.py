@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from decant.embedded.valkey_server import Valkey
+from tests.cli.load import kept_port
 from tests.cli.toys import Project, Start, wait_until
 
 
@@ -40,8 +40,8 @@ class OwnRedis:
     """A server on a port of its own that can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.kept = kept_port()
+        self.port = self.kept.getsockname()[1]
         self.folder = folder
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
@@ -70,6 +70,7 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
     server.start()
     yield server
     server.stop()
+    server.kept.close()
 
 
 @pytest.mark.parametrize("target", [[], ["toyjobs:WorkerSettings"]])

@@ -12,8 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
+
+T = TypeVar("T")
 
 APP = """
     import os
@@ -97,7 +100,7 @@ class Running:
     def output(self) -> str:
         return "\n".join(self.lines)
 
-    def expect(self, pattern: str, timeout_s: float = 60.0) -> str:
+    def expect(self, pattern: str, timeout_s: float = 90.0) -> str:
         """Wait for output that matches; its first group."""
         deadline = time.monotonic() + timeout_s
         while not (found := re.search(pattern, self.output, re.MULTILINE)):
@@ -113,7 +116,7 @@ class Running:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def ends(self, timeout_s: float = 60.0) -> int:
+    def ends(self, timeout_s: float = 90.0) -> int:
         """Wait for the end; the exit status."""
         status = self.process.wait(timeout_s)
         self.reader.join(timeout_s)
@@ -136,11 +139,13 @@ def gone(process: psutil.Process) -> bool:
         return True
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], T], timeout_s: float = 30.0) -> T:
+    """Wait until it is true; what it was."""
     deadline = time.monotonic() + timeout_s
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.02)
+    return found
 
 
 Start = Callable[..., Running]

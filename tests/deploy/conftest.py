@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.load import free_port
+from tests.cli.load import kept_port
 from tests.deploy.servers import Address, Servers
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -84,10 +84,11 @@ def proxy(
 ) -> Iterator[Address]:
     """Where the proxy listens whose name is the parameter."""
     commands = {"nginx": nginx, "haproxy": haproxy}
-    address = ("127.0.0.1", free_port())
-    with running(commands[request.param](tmp_path_factory.mktemp(request.param), three, address[1])):
-        three.wait_for(address, "/")
-        yield address
+    with kept_port() as kept:
+        address: Address = kept.getsockname()
+        with running(commands[request.param](tmp_path_factory.mktemp(request.param), three, address[1])):
+            three.wait_for(address, "/")
+            yield address
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from redis import Redis
 
-from tests.cli.load import free_port, get
+from tests.cli.load import get, kept_port
 
 __all__ = ["Address", "Servers", "until"]
 
@@ -107,7 +107,8 @@ class Servers:
         self.folder, self.redis, self.prefix = folder, Redis.from_url(redis_url), f"deploy:{os.getpid()}:{folder.name}"
         (folder / "behind.py").write_text(textwrap.dedent(APP))
         self.environment = {**os.environ, "REDIS_URL": redis_url, "PREFIX": self.prefix}
-        self.ports = [free_port() for _ in range(3)]
+        self.kept = [kept_port() for _ in range(3)]
+        self.ports: list[int] = [kept.getsockname()[1] for kept in self.kept]
         self.running: dict[int, subprocess.Popen[bytes]] = {}
 
     def start_missing(self) -> None:
@@ -152,7 +153,8 @@ class Servers:
         """``kill -9`` of the server and of what started it, as when memory runs out; it is not restarted."""
         parent = psutil.Process(self.running[port].pid)
         for process in (parent, *parent.children(recursive=True)):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it ends with its parent
+                process.kill()
         self.running.pop(port).wait()
 
     def count(self, what: str) -> int:
@@ -173,6 +175,8 @@ class Servers:
             except subprocess.TimeoutExpired:
                 self.kill(port)
         self.redis.close()
+        for kept in self.kept:
+            kept.close()
 
 
 def until(condition: Callable[[], bool], told: Callable[[], str] = str, timeout_s: float = 60.0) -> None:

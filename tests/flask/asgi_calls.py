@@ -10,7 +10,7 @@ from typing import Any, Literal
 from decant.flask import Asgi
 from tests.serving import Peer, serve
 
-__all__ = ["Call", "Views", "connected", "until"]
+__all__ = ["Call", "Views", "connected", "logged", "until"]
 
 Views = Literal["threads", "loop"]
 
@@ -54,13 +54,13 @@ class Call:
         self.received.put_nowait({"type": "http.disconnect"})
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():
                 self.news.clear()
                 await self.news.wait()
 
     async def answer(self) -> tuple[int, bytes]:
-        await asyncio.wait_for(self.task, 10)
+        await asyncio.wait_for(self.task, 30)
         return self.status, self.data
 
     @property
@@ -78,9 +78,15 @@ class Call:
 
 async def until(condition: Callable[[], Any]) -> None:
     """For what happens in a thread, which tells no one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+def logged(caplog: Any) -> list[str]:
+    """What Decant has logged, but for the watchdog: a busy machine may hold the loop."""
+    found = [record for record in caplog.records if record.name.startswith("decant")]
+    return [record.getMessage() for record in found if record.name != "decant.flask.watchdog"]
 
 
 @asynccontextmanager

@@ -132,13 +132,15 @@ async def test_a_body_over_the_bound_is_413(app: flask.Flask, views: Views) -> N
     assert (await Call(shim, method="POST", headers=announced).body(b"", more=True).answer())[0] == 413
 
 
-async def test_a_client_that_sends_nothing_is_408(app: flask.Flask, views: Views) -> None:
+async def test_a_client_that_sends_nothing_is_408(app: flask.Flask, views: Views, monkeypatch: Any) -> None:
+    lingers(60.0, monkeypatch)
+
     @app.post("/")
     def read() -> bytes:
         return request.get_data()
 
     call = Call(asgi(app, views=views, idle_s=0.1), method="POST").body(b"x", more=True)
-    async with asyncio.timeout(3):  # it is not waited for any longer
+    async with asyncio.timeout(20):  # it is not waited for any longer
         assert (await call.answer())[0] == 408
 
 
@@ -229,8 +231,11 @@ def expecting(app: flask.Flask) -> tuple[flask.Flask, asyncio.Event]:
 EXPECT = [(b"host", b"x"), (b"expect", b"100-Continue"), (b"content-length", b"4")]
 
 
-async def test_a_client_that_waits_for_100_is_asked_only_for_what_is_read(expecting: Any, views: Views) -> None:
+async def test_a_client_that_waits_for_100_is_asked_only_for_what_is_read(
+    expecting: Any, views: Views, monkeypatch: Any
+) -> None:
     """Servers send ``100 Continue`` when an application first receives."""
+    lingers(60.0, monkeypatch)  # for what was not asked for, not at all
     app, go_on = expecting
     shim, asked = asgi(app, views=views), list[str]()
 
@@ -245,7 +250,7 @@ async def test_a_client_that_waits_for_100_is_asked_only_for_what_is_read(expect
     await asyncio.sleep(0.1)
     assert asked == []
     go_on.set()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         assert await calls[0].answer() == (200, b"no need")
     assert await calls[1].body(b"sent").answer() == (200, b"sent")
 
@@ -254,4 +259,4 @@ async def test_one_that_waits_for_100_and_leaves_is_noticed_while_it_is_answered
     call = Call(asgi(expecting[0], views=views), "/endless", method="POST", headers=EXPECT)
     await call.until(lambda: call.data)
     call.leave()
-    await asyncio.wait_for(call.task, 5)
+    await asyncio.wait_for(call.task, 20)

@@ -14,7 +14,7 @@ from flask import Response
 
 from decant.bridge import wait
 from decant.flask import asgi
-from tests.flask.asgi_calls import Call, Views, connected, until
+from tests.flask.asgi_calls import Call, Views, connected, logged, until
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ async def test_a_client_that_the_server_says_has_gone_is_nobodys_error(
 
     await asyncio.wait_for(Gone(asgi(app, views=views)).body().task, 10)
     assert closed.is_set()
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("decant")] == []
+    assert logged(caplog) == []
 
 
 async def test_what_was_given_before_an_error_is_sent(app: flask.Flask, views: Views, caplog: Any) -> None:
@@ -224,9 +224,15 @@ async def test_the_servers_task_is_not_left_as_one_that_is_cancelled(app: flask.
 
 
 async def test_a_server_that_fails_while_it_receives_ends_the_view(app: flask.Flask, views: Views, caplog: Any) -> None:
-    ends: list[Any] = []
+    begun, ends = threading.Event(), list[Any]()
     app.teardown_request(lambda error: ends.append(type(error)))
-    app.add_url_rule("/", view_func=lambda: wait(asyncio.sleep(60)))
+
+    @app.get("/")
+    def waiting() -> str:
+        begun.set()
+        wait(asyncio.sleep(60))
+        return "never"
+
     shim = asgi(app, views=views)
 
     async def failing(scope: Any, receive: Any, send: Any) -> None:
@@ -239,8 +245,7 @@ async def test_a_server_that_fails_while_it_receives_ends_the_view(app: flask.Fl
         await shim(scope, receive_once, send)
 
     call = Call(failing).body()
-    await until(lambda: call.received.empty())
-    await asyncio.sleep(0.05)
+    await until(begun.is_set)
     call.leave()
     await asyncio.wait_for(call.task, 10)
     assert ends == [asyncio.CancelledError]

@@ -18,7 +18,7 @@ from flask import Response
 from decant.bridge import in_thread, wait
 from decant.errors import ConfigError
 from decant.flask import Asgi, asgi
-from tests.flask.asgi_calls import Call, Views, until
+from tests.flask.asgi_calls import Call, Views, logged, until
 from tests.serving import Peer, serve
 
 
@@ -32,7 +32,7 @@ async def test_a_request_that_runs_when_the_server_stops_may_end(app: flask.Flas
         return "done"
 
     async with AsyncExitStack() as stack:
-        async with serve(asgi(app, views=views, grace_s=5)) as url:
+        async with serve(asgi(app, views=views, grace_s=5), graceful_timeout=10) as url:
             peer = await stack.enter_async_context(Peer.connect(("127.0.0.1", int(url.rpartition(":")[2]))))
             await peer.get("/", "Connection: close")
             await until(begun.is_set)
@@ -54,8 +54,9 @@ async def test_an_endless_stream_ends_with_the_server(app: flask.Flask, views: V
 
         return Response(pieces())
 
-    shim = asgi(app, views=views, grace_s=0.3)
+    shim = asgi(app, views=views)
     await shim.lifespan.start()
+    shim.connections.timeout_s = 0.2  # while its clean-up has as long as it needs
     call = Call(shim).body()  # the client stays
     await call.until(lambda: len(call.sent) > 2)
     await asyncio.wait_for(shim.lifespan.stop(), 10)
@@ -166,7 +167,7 @@ def test_importing_it_is_light() -> None:
         "heavy = {'sqlalchemy', 'redis', 'socketio', 'arq'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 async def test_nothing_is_logged_for_clients_that_leave(app: flask.Flask, views: Views, caplog: Any) -> None:
@@ -186,7 +187,7 @@ async def test_nothing_is_logged_for_clients_that_leave(app: flask.Flask, views:
         await until(lambda: number in begun)  # noqa: B023 - it is asked now
         call.leave()
         await asyncio.wait_for(call.task, 10)
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("decant")] == []
+    assert logged(caplog) == []
 
 
 async def test_clean_up_is_not_cut_off_when_the_server_stops(app: flask.Flask, views: Views) -> None:
@@ -205,8 +206,9 @@ async def test_clean_up_is_not_cut_off_when_the_server_stops(app: flask.Flask, v
         wait(asyncio.sleep(60))
         return "never"
 
-    shim = asgi(app, views=views, grace_s=0.2)
+    shim = asgi(app, views=views)
     await shim.lifespan.start()
+    shim.connections.timeout_s = 0.1  # while its teardown has as long as it needs
     call = Call(shim).body()
     await until(begun.is_set)
     await shim.lifespan.stop()

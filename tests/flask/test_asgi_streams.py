@@ -13,7 +13,7 @@ from flask import Response
 
 from decant.bridge import wait
 from decant.flask import asgi, sending
-from tests.flask.asgi_calls import Call, Views, until
+from tests.flask.asgi_calls import Call, Views, logged, until
 
 
 async def test_each_event_is_sent_before_the_next_is_made(app: flask.Flask, views: Views) -> None:
@@ -171,7 +171,7 @@ async def test_a_client_that_takes_nothing_for_too_long_is_left(app: flask.Flask
     call.leave()
     await asyncio.wait_for(call.task, 10)
     assert not shim.threads.busy
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("decant")] == []
+    assert logged(caplog) == []
 
 
 async def test_nothing_goes_on_for_a_client_that_left_in_the_middle_of_a_message(

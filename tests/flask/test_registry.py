@@ -114,7 +114,7 @@ async def test_a_session_that_a_request_forgot_is_closed(
     app, _ = await asyncio.to_thread(make, removes=False)
     async with serve(asgi(app, views="loop")) as url:
         assert (await ask(url, path))[0] == 200
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while engine.pool.checkedout():
                 await asyncio.sleep(0.01)
         assert engine.pool.checkedin() == 1, "given back, not thrown away"
@@ -131,7 +131,7 @@ async def test_a_session_that_a_handler_of_socketio_forgot_is_closed(
         client = AsyncClient()
         await client.connect(url, transports=["websocket"], wait_timeout=10)
         assert await client.call("ask", timeout=10) == 7
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while engine.pool.checkedout():
                 await asyncio.sleep(0.01)
         await client.disconnect()

@@ -441,7 +441,7 @@ async def test_clients_are_told_when_the_server_stops(app: flask.Flask, socketio
     client.on("disconnect", lambda *args: ended.set())
     site = asgi(app)
     async with serve(site) as url:
-        await client.connect(url, transports=["websocket"])
+        await client.connect(url, transports=["websocket"], wait_timeout=10)
         await site.lifespan.stop()
         await asyncio.wait_for(ended.wait(), 10)
 

@@ -254,6 +254,7 @@ async def test_a_server_that_cancels_the_call_closes_with_1001() -> None:
         found.append(caught.value.reason)
 
     shim = simple(handle)
+    shim.sockets.threads.grace_s = 8.0
     client = await Client(shim).accepted()
     client.task.cancel()
     with pytest.raises(asyncio.CancelledError):

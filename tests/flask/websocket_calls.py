@@ -117,7 +117,7 @@ def serving(handle: Callable[[Peer], Any], **options: Any) -> Asgi:
         raise ConnectionError
 
     app.wsgi_app = wsgi_app  # type: ignore[method-assign]
-    return asgi(app, **{"grace_s": 2.0, **options})
+    return asgi(app, **{"grace_s": 8.0, **options})
 
 
 def simple(handle: Callable[[Any], Any], **options: Any) -> Asgi:
@@ -132,4 +132,4 @@ def simple(handle: Callable[[Any], Any], **options: Any) -> Asgi:
             ws.close()
         return Ended()
 
-    return asgi(app, **{"grace_s": 2.0, **options})
+    return asgi(app, **{"grace_s": 8.0, **options})

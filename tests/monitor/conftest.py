@@ -105,7 +105,7 @@ def make_app(
 ) -> Quart:
     """A monitor at ``/jobs``, which everybody may see unless ``options`` say otherwise."""
     app = Quart(__name__)
-    app.config.update(SECRET_KEY="secret", REDIS_URL=redis_url, TASKS_DATABASE_URL=database_url, REDIS_DEADLINE_S=3.0)
+    app.config.update(SECRET_KEY="secret", REDIS_URL=redis_url, TASKS_DATABASE_URL=database_url, REDIS_DEADLINE_S=10.0)
     app.config.update(config or {})
     tasks.init_app(app)
     app.register_blueprint(Monitor(tasks, **{"guard": lambda: True, **options}), url_prefix="/jobs")

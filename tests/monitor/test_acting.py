@@ -18,10 +18,11 @@ from . import sample
 
 @asynccontextmanager
 async def worker(site: Any, **options: Any) -> AsyncIterator[Any]:
-    """A worker in this loop, whose heartbeat is there."""
+    """A worker in this loop, whose heartbeat is there and who hears what it is told."""
     settings = await asyncio.to_thread(worker_settings, site.tasks, site.app)
     async with working(settings, starts_app=False, grace_s=0.2, **options) as service:
         await until(lambda: found(site, service.id))
+        await asyncio.wait_for(service.ears.subscribed.wait(), 30)
         yield service
 
 
@@ -30,7 +31,7 @@ async def found(site: Any, name: str) -> Any:
     return await runtime.redis.zscore("decant:workers", name)
 
 
-async def until(question: Any, timeout_s: float = 15.0) -> Any:
+async def until(question: Any, timeout_s: float = 30.0) -> Any:
     """Ask until the answer is true."""
     async with asyncio.timeout(timeout_s):
         while not (answer := await question()):

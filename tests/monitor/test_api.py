@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
@@ -118,12 +119,12 @@ async def test_calling(site: Any) -> None:
     async with worker(site):
         answer = await post(site, "/task/apply/app.add", json={"args": [1], "kwargs": {"y": 2}})
         assert (answer["state"], answer["result"]) == ("SUCCESS", 3)
-        failed = await post(site, "/task/apply/app.fail?timeout=10", json={"args": ["why"]})
+        failed = await post(site, "/task/apply/app.fail?timeout=30", json={"args": ["why"]})
         assert (failed["state"], failed["result"]) == ("FAILURE", "ValueError('why')")
         waiting = await post(site, "/task/apply/app.hang?timeout=0.3")
         assert waiting["state"] in ("PENDING", "STARTED", "PROGRESS")
         answer = await post(site, "/task/async-apply/app.add", json={"args": [3, 4]})
-        result = await get(site, f"/task/result/{answer['task-id']}?timeout=10")
+        result = await get(site, f"/task/result/{answer['task-id']}?timeout=30")
         assert (result["state"], result["result"]) == ("SUCCESS", 7)
         later = await post(
             site, "/task/async-apply/app.add", json={"args": [1, 1], "eta": "2999-01-01 00:00:00.000000"}
@@ -184,7 +185,8 @@ async def test_revoking_and_aborting(site: Any) -> None:
 
 @pytest.mark.parity("flower", "POST /api/worker/pool")
 @pytest.mark.parity("flower", "POST /api/task/rate-limit")
-async def test_a_worker_is_told(site: Any) -> None:
+async def test_a_worker_is_told(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site.tasks.control, "broadcast", partial(site.tasks.control.broadcast, timeout=30))
     async with worker(site, concurrency=3) as service:
         name = service.id
         assert (await post(site, f"/worker/pool/grow/{name}?n=2"))["message"] == f"Growing '{name}' worker's pool by 2"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,18 +18,19 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from redis import Redis
 
-from ..app.site import free_port
 from ..ledgers import empty, new_ledger
 from . import sample
 
 CHROMIUM = os.environ.get("DECANT_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+expect.set_options(timeout=30_000)  # milliseconds
 SHOTS = os.environ.get("DECANT_TEST_SHOTS")
 """A folder for pictures of every page."""
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; DECANT_TEST_CHROMIUM names another"),
 ]
+REFRESHED = re.compile("[1-9]")
 PAGES = {
     "overview": "/",
     "overview-24h": "/?period=24h",
@@ -52,7 +55,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from tests.monitor.conftest import make_app, make_tasks
 app = make_app(os.environ["DATABASE"], os.environ["REDIS"], make_tasks())
-asyncio.run(serve(app, Config.from_mapping(bind=["127.0.0.1:" + os.environ["PORT"]], accesslog=None)))
+asyncio.run(serve(app, Config.from_mapping(bind=["fd://" + os.environ["LISTENING"]], accesslog=None)))
 """
 
 
@@ -64,19 +67,25 @@ def no_blocking() -> None:
 @pytest.fixture(scope="module")
 def served(servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The address of a monitor in a process of its own, and that of its database, for all tests of this file."""
+    log = tmp_path_factory.mktemp("monitor") / "log"
     with new_ledger(servers) as database_url:
-        port, log = free_port(), tmp_path_factory.mktemp("monitor") / "log"
-        environment = {**os.environ, "DATABASE": database_url, "REDIS": servers.redis_url, "PORT": str(port)}
-        with log.open("wb") as file:
+        with socket.create_server(("127.0.0.1", 0), backlog=100) as listening, log.open("wb") as file:
+            port, number = listening.getsockname()[1], listening.fileno()
+            settings = {"DATABASE": database_url, "REDIS": servers.redis_url, "LISTENING": str(number)}
             process = subprocess.Popen(
-                [sys.executable, "-c", SERVER], env=environment, stdout=file, stderr=file, cwd=Path(__file__).parents[2]
+                [sys.executable, "-c", SERVER],
+                env={**os.environ, **settings},
+                stdout=file,
+                stderr=file,
+                cwd=Path(__file__).parents[2],
+                pass_fds=[number],
             )
         try:
             _await(f"http://127.0.0.1:{port}/jobs/healthcheck", process, log)
             yield f"http://127.0.0.1:{port}/jobs", database_url
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 @pytest.fixture
@@ -129,7 +138,7 @@ def open_page(browser: Browser, **options: Any) -> tuple[Page, list[str]]:
 
 def wait_for(page: Page, expression: str) -> None:
     """Wait until it is true: the policy forbids the browser's own waiting for an expression."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 30
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, expression
         time.sleep(0.05)
@@ -213,7 +222,7 @@ def test_pages_follow_what_happens_and_leave_the_focus_alone(base: str, browser:
         expect(page.locator("#live")).to_have_text("Live")
         page.get_by_label("Search").fill("half a wor")
         redis.xadd("decant:events", {"type": "task-started", "id": "x", "worker": sample.WORKER, "time": time.time()})
-        expect(page.locator("body")).to_have_attribute("data-refreshed", "1")
+        expect(page.locator("body")).to_have_attribute("data-refreshed", REFRESHED)
         assert page.get_by_label("Search").input_value() == "half a wor"
         assert page.evaluate("document.activeElement.id") == "text"
 
@@ -222,7 +231,7 @@ def test_pages_follow_what_happens_and_leave_the_focus_alone(base: str, browser:
         page.get_by_text("1: RETRY").click()
         fields = {"type": "task-failed", "id": str(sample.FAILED), "worker": sample.WORKER, "time": time.time()}
         redis.xadd("decant:events", fields)
-        expect(page.locator("body")).to_have_attribute("data-refreshed", "1")
+        expect(page.locator("body")).to_have_attribute("data-refreshed", REFRESHED)
         assert page.locator("details[open]").count() == 1
     assert complaints == []
 
@@ -267,10 +276,11 @@ def test_everything_works_without_javascript(base: str, browser: Browser, redis_
     navigation = page.get_by_role("navigation", name="Monitor")
     for name in ("Workers", "Jobs", "Schedules", "Queues", "Overview"):
         navigation.get_by_role("link", name=name, exact=True).click()
-        assert page.get_by_role("heading", level=1).inner_text() == name
-        assert navigation.locator("[aria-current]").inner_text() == name
+        expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        expect(navigation.locator("[aria-current]")).to_have_text(name)
     assert not page.locator("#live").is_visible() if page.locator("#live").count() else True
     page.get_by_role("link", name="24 hours").click()
+    page.wait_for_url("**period=24h**")
     page.get_by_text("The same figures as a table").click()
     assert page.locator("details.figures[open] tbody tr").count() > 10
 
@@ -280,19 +290,20 @@ def test_everything_works_without_javascript(base: str, browser: Browser, redis_
     page.get_by_label("State").select_option("FAILURE")
     page.get_by_label("Task").fill("app.mail.send")
     page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**state=FAILURE**")
     states = set(page.locator("table.jobs .state").all_inner_texts())
     assert states == {"FAILURE"}
     page.get_by_role("link", name=f"app.mail.send {sample.FAILED}").click()
     page.get_by_role("button", name="Run again").click()
-    assert "in its queue again" in page.get_by_role("status").first.inner_text()
+    expect(page.get_by_role("status").first).to_contain_text("in its queue again")
     page.get_by_role("button", name="Revoke").click()
-    assert "REVOKED" in page.get_by_role("heading", level=1).inner_text()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("REVOKED")
 
     navigation.get_by_role("link", name="Queues", exact=True).click()
     page.get_by_role("link", name="Purge default").click()
-    assert "jobs wait there" in page.locator("main").inner_text()
+    expect(page.locator("main")).to_contain_text("jobs wait there")
     page.get_by_role("button", name="Purge it").click()
-    assert "revoked" in page.get_by_role("status").first.inner_text()
+    expect(page.get_by_role("status").first).to_contain_text("revoked")
 
 
 def test_the_keyboard_reaches_everything(base: str, browser: Browser) -> None:

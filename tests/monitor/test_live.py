@@ -33,7 +33,9 @@ class Stream:
         name = ""
         async with asyncio.timeout(20):
             while True:
-                line = (await self.peer.reader.readline()).decode().rstrip("\r\n")
+                line = (await self.peer.reader.readline()).decode()
+                assert line, "the stream has ended"
+                line = line.rstrip("\r\n")
                 if line.startswith("event: "):
                     name = line.removeprefix("event: ")
                 elif line.startswith("data: ") and (not names or name in names):
@@ -88,11 +90,12 @@ async def test_a_page_of_one_job_hears_of_that_job_only(site: Any) -> None:
 
 async def test_what_workers_say_is_told_every_two_seconds(site: Any) -> None:
     await site.fill()
-    async with serve(site.app) as base, watching(base) as stream:
-        assert await stream.next("workers") == {"online": 2, "active": 1}
-        started = time.monotonic()
-        await stream.next("workers")
-        assert 1.0 < time.monotonic() - started < 10
+    async with serve(site.app) as base:
+        begun = time.monotonic()
+        async with watching(base) as stream:
+            assert await stream.next("workers") == {"online": 2, "active": 1}
+            await stream.next("workers")
+            assert 2.0 <= time.monotonic() - begun < 12
 
 
 async def test_there_is_one_reader_however_many_watch_and_none_when_nobody_does(site: Any) -> None:
@@ -104,7 +107,7 @@ async def test_there_is_one_reader_however_many_watch_and_none_when_nobody_does(
             assert len(hub.watchers) == 3
             assert reader is not None
             async with Redis.from_url(site.redis_url) as redis:
-                blocked = [one for one in await redis.client_list() if one["cmd"] == "xread"]
+                blocked = [one for one in await redis.client_list() if one["cmd"] == "xread" and "b" in one["flags"]]
             assert len(blocked) <= 1
 
         async def left() -> bool:
@@ -135,7 +138,7 @@ async def test_who_does_not_read_is_dropped_and_the_others_are_not(site: Any, mo
             await reads.next("jobs")
             return len(hub.watchers) == 1
 
-        await until(is_dropped, 30)
+        await until(is_dropped, 60)
         assert all(watcher._messages.qsize() <= 5 for watcher in hub.watchers)
         await event(site.redis_url, "task-started", id="still", task="app.add")
         async with asyncio.timeout(20):

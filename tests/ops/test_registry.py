@@ -141,7 +141,7 @@ async def test_checks_say_ok_degraded_or_failed() -> None:
         "ConnectionRefusedError: nobody listens",
     )
     assert results["disk"].state == "failed"
-    assert all(isinstance(result, Readiness) and 0 <= result.seconds < 2 for result in results.values())
+    assert all(isinstance(result, Readiness) and 0 <= result.seconds < 20 for result in results.values())
 
 
 async def test_a_check_has_a_deadline_and_holds_up_no_other() -> None:
@@ -183,7 +183,7 @@ async def test_a_check_that_is_deaf_to_its_cancellation_holds_up_nobody() -> Non
         raise KeyError("too late")
 
     readiness("deaf", deaf)
-    results = await asyncio.wait_for(check_readiness(0.02), 5)
+    results = await asyncio.wait_for(check_readiness(0.02), 30)
     assert results["deaf"].state == "failed"
     assert len(registry._stubborn) == 1
     gate.set()
@@ -195,8 +195,10 @@ async def test_a_check_that_is_deaf_to_its_cancellation_holds_up_nobody() -> Non
 async def test_cancelling_the_question_cancels_the_checks() -> None:
     """A health request whose client is gone leaves no check running."""
     seen: list[str] = []
+    asked = asyncio.Event()
 
     async def slow() -> None:
+        asked.set()
         try:
             await hangs()
         finally:
@@ -204,13 +206,14 @@ async def test_cancelling_the_question_cancels_the_checks() -> None:
 
     readiness("slow", slow)
     task = asyncio.create_task(check_readiness(30))
-    await asyncio.sleep(0.01)
+    await asked.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.sleep(0.01)
+    async with asyncio.timeout(30):
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0)
     assert seen == ["cancelled"]
-    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_what_is_no_async_function_is_a_failed_check() -> None:

@@ -60,9 +60,16 @@ class Client(client_library.AsyncClient):  # type: ignore[misc]
 
         self.on("*", received, namespace=namespace)
 
-    async def next(self, timeout_s: float = 10) -> tuple[Any, ...]:
+    async def next(self, timeout_s: float = 30) -> tuple[Any, ...]:
         """The next event that arrives."""
         return await asyncio.wait_for(self.received.get(), timeout_s)
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 30) -> None:
+    """Look again until it is true."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 Connect = Callable[..., Any]
@@ -79,7 +86,7 @@ async def connect() -> AsyncIterator[Connect]:
             client.keep(namespace)
         clients.append(client)
         options.setdefault("transports", ["websocket"])
-        await client.connect(url, namespaces=namespaces or ["/"], wait_timeout=10, **options)
+        await client.connect(url, namespaces=namespaces or ["/"], wait_timeout=30, **options)
         return client
 
     yield connected

@@ -31,12 +31,13 @@ def make_app(redis_url: str, channel: str) -> Quart:
 
     @socketio.event
     async def ask(sid: str, value: Any) -> Any:
-        return await socketio.call("question", value, to=sid, timeout=10)
+        return await socketio.call("question", value, to=sid, timeout=30)
 
     @socketio.event
-    async def linger(seconds: float) -> str:
+    async def linger() -> str:
         print("lingers", flush=True)
-        await asyncio.sleep(seconds)
+        while not socketio.server.stopping:
+            await asyncio.sleep(0.01)
         return "lingered"
 
     @socketio.on("disconnect")

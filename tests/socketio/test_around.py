@@ -168,10 +168,11 @@ async def test_background_tasks_start_from_any_thread(app: Quart, socketio: Sock
 async def test_endless_background_tasks_end_with_the_application() -> None:
     app = make_app(SOCKETIO_SHUTDOWN_TIMEOUT_S=0.2)
     socketio = SocketIO(app)
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def for_ever() -> None:
         try:
+            begun.set()
             while True:
                 await socketio.sleep(60)
         finally:
@@ -179,13 +180,13 @@ async def test_endless_background_tasks_end_with_the_application() -> None:
 
     async with app.test_app():
         socketio.start_background_task(for_ever)
-        await asyncio.sleep(0)
+        await begun.wait()
     assert ended.is_set()
 
 
 async def test_a_disconnect_handler_that_hangs_does_not_hold_up_the_end() -> None:
     """It is cancelled in time, and the next client's still runs."""
-    app = make_app(SOCKETIO_SHUTDOWN_TIMEOUT_S=0.2)
+    app = make_app(SOCKETIO_SHUTDOWN_TIMEOUT_S=1.0)
     socketio = SocketIO(app)
     ended: list[str] = []
 

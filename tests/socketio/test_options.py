@@ -19,7 +19,7 @@ from socketio import AsyncManager
 
 from decant.quart import Quart
 from decant.socketio import SocketIO, emit
-from tests.socketio.conftest import Connect, make_app
+from tests.socketio.conftest import Connect, make_app, until
 
 EIO = "?EIO=4&transport=polling"
 
@@ -90,7 +90,7 @@ async def test_only_the_transports_named(app: Quart, served: Any, connect: Conne
 
 @pytest.mark.parity("socketio", "ping_interval, ping_timeout, max_http_buffer_size, allow_upgrades, transports")
 async def test_a_client_that_answers_no_ping_is_disconnected(app: Quart, served: Any) -> None:
-    socketio, gone = SocketIO(app, ping_interval=0.1, ping_timeout=0.2), asyncio.Queue[str]()
+    socketio, gone = SocketIO(app, ping_interval=0.1, ping_timeout=0.5), asyncio.Queue[str]()
 
     @socketio.on("disconnect")
     async def disconnected(reason: str) -> None:
@@ -170,9 +170,7 @@ async def test_a_message_that_is_too_large_ends_the_connection(app: Quart, serve
             sid = json.loads((await response.text())[1:])["sid"]
         async with http.post(f"{url}polling&sid={sid}", data=text) as response:
             assert response.status == 400
-    async with asyncio.timeout(10):
-        while socketio.server.clients:
-            await asyncio.sleep(0.01)
+    await until(lambda: not socketio.server.clients)
 
 
 @pytest.mark.parity("socketio", "client_manager")
@@ -254,13 +252,15 @@ socketio.run(app, port=int(sys.argv[1]), log_output=False, allow_unsafe_werkzeug
 @pytest.mark.parity("socketio", "run(app, host, port, debug, use_reloader, …)")
 async def test_run_serves_until_it_is_told_to_stop(connect: Connect) -> None:
     """On a plain Quart application, too; a connected client does not keep it from ending."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    held = socket.socket()  # nobody else is given the port, and who asks for it by number may have it
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port = held.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM, str(port), stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -271,11 +271,12 @@ async def test_run_serves_until_it_is_told_to_stop(connect: Connect) -> None:
                     await writer.wait_closed()
                     break
         client = await connect(f"http://127.0.0.1:{port}")
-        assert await client.call("ask", timeout=10) == "answer"
+        assert await client.call("ask", timeout=30) == "answer"
         process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.communicate(), 15)
+        await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode in (0, 3)  # Quart 0.23 ends so, with or without clients
     finally:
+        held.close()
         if process.returncode is None:
             process.kill()
             await process.wait()

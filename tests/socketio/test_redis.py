@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import flask
 import prometheus_client
 import pytest
 import redis as redis_py
+from blockbuster import BlockBuster
 
 from decant.faces import face
 from decant.ops.registry import check_readiness
 from decant.quart import Quart
 from decant.socketio import SocketIO, SocketIOTestClient, manager
-from tests.socketio.conftest import make_app
+from tests.socketio.conftest import make_app, until
 from tests.valkey import Server, running
 
 pytestmark = pytest.mark.parity("socketio", "message_queue URL")
@@ -40,14 +42,14 @@ class Web:
         return (await check_readiness(app=self.app))["socketio"].state
 
     async def until(self, state: str) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while await self.state() != state:
                 await asyncio.sleep(0.02)
 
     async def received(self, count: int) -> list[Any]:
         """The values of the next ``count`` events."""
         values: list[Any] = []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while len(values) < count:
                 values += [event["args"][0] for event in self.client.get_received()]
                 await asyncio.sleep(0.01)
@@ -58,11 +60,13 @@ Start = Callable[..., Awaitable[Web]]
 
 
 @pytest.fixture
-async def start(channel: str) -> AsyncIterator[Start]:
+async def start(channel: str, redis_url: str) -> AsyncIterator[Start]:
     contexts: list[Any] = []
 
     async def start_web(url: str, **config: Any) -> Web:
-        app = make_app(REDIS_URL=url, SOCKETIO_CHANNEL=channel, SOCKETIO_HEARTBEAT_S=0.2, **config)
+        if url != redis_url:  # it will be away, which is to be noticed soon
+            config.setdefault("SOCKETIO_HEARTBEAT_S", 0.2)
+        app = make_app(REDIS_URL=url, SOCKETIO_CHANNEL=channel, **config)
         socketio = SocketIO(app, transports=["websocket"])
         web = Web(app, socketio)
         contexts.append(app.test_app())
@@ -121,9 +125,21 @@ async def test_the_listener_does_not_wait_for_handlers(start: Start, redis_url: 
     await one.socketio.emit("n", 1)
     assert await two.received(1) == [1]
     gate.set()
-    async with asyncio.timeout(15):
-        while manager.sid_from_eio_sid(leaver.eio_sid, "/"):
-            await asyncio.sleep(0.01)
+    await until(lambda: not manager.sid_from_eio_sid(leaver.eio_sid, "/"))
+
+
+async def test_a_loop_that_stood_still_does_not_take_itself_for_deaf(
+    start: Start, redis_url: str, no_blocking: BlockBuster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What came meanwhile is heard: the listener does not leave it, and what comes next, to subscribe anew."""
+    one, two = [await start(redis_url, SOCKETIO_HEARTBEAT_S=0.2) for _ in range(2)]
+    for number in range(2):
+        await one.socketio.emit("n", number)
+        no_blocking.deactivate()
+        time.sleep(0.9)
+        no_blocking.activate()
+    assert await two.received(2) == [0, 1]
+    assert "was interrupted" not in caplog.text
 
 
 async def test_clients_elsewhere_are_not_remembered_for_ever(
@@ -202,7 +218,7 @@ async def test_flask_socketio_s_messages_are_understood(start: Start, redis_url:
 
     await in_a_thread(publish)
     assert await web.received(1) == ["theirs"]
-    assert await web.state() == "ok"
+    await web.until("ok")
 
 
 async def test_a_restart_of_redis_is_survived(start: Start, server: Server) -> None:
@@ -233,6 +249,7 @@ async def test_a_frozen_redis_is_noticed_and_survived(start: Start, server: Serv
     assert await other.received(1) == ["before"]
     server.freeze()
     await web.until("degraded")
+    await other.until("degraded")
     async with asyncio.timeout(5):
         await web.socketio.emit("n", "kept")
     server.thaw()
@@ -255,7 +272,7 @@ async def test_a_listener_that_goes_deaf_subscribes_again(start: Start, redis_ur
             return int(client.pubsub_numsub(channel)[0][1])
 
     assert await in_a_thread(kill_subscribers) >= 2
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while await in_a_thread(subscribers) < 2:
             await asyncio.sleep(0.02)
     await web.until("ok")
@@ -284,15 +301,40 @@ async def test_the_first_event_of_a_process_is_kept_too(start: Start, server: Se
     """Who has published nothing yet knows from its heartbeat how many listeners to wait for."""
     one, two = await start(server.url), await start(server.url)
     outbox = one.socketio.server.manager.outbox
-    async with asyncio.timeout(20):
-        while outbox._listeners < 2:
-            await asyncio.sleep(0.01)
+    await until(lambda: outbox._listeners == 2)
     await in_a_thread(server.kill)
     await one.until("degraded")
     await two.until("degraded")
     await one.socketio.emit("n", "first")
     await in_a_thread(server.start)
     assert await two.received(1) == ["first"]
+
+
+async def test_what_is_kept_waits_for_who_comes_back_late(
+    start: Start, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the process has counted its listeners without it."""
+    one, two = await start(server.url), await start(server.url)
+    outbox, late = one.socketio.server.manager.outbox, two.socketio.server.manager
+    await until(lambda: outbox._listeners == 2)
+    subscribed, may, counts = late._subscribed, asyncio.Event(), list[int]()
+
+    async def subscribed_late() -> AsyncIterator[Any]:
+        await may.wait()
+        async for message in subscribed():
+            yield message
+
+    monkeypatch.setattr(late, "_subscribed", subscribed_late)
+    await in_a_thread(server.kill)
+    await one.until("degraded")
+    await two.until("degraded")
+    await one.socketio.emit("n", "kept")
+    notice = outbox.notice
+    monkeypatch.setattr(outbox, "notice", lambda count, **options: (counts.append(count), notice(count, **options)))
+    await in_a_thread(server.start)
+    await until(lambda: counts.count(1) >= 3)
+    may.set()
+    assert await two.received(1) == ["kept"]
 
 
 async def test_what_is_kept_is_bounded(start: Start, server: Server) -> None:

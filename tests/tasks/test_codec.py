@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decant.tasks import MaxRetriesExceededError, RemoteError, Retry
@@ -74,11 +74,13 @@ def _typed(value: Any) -> Any:
     return kind.__name__, repr(value)
 
 
+@settings(deadline=None)
 @given(_values)
 def test_what_is_encoded_comes_back_with_its_types(value: Any) -> None:
     assert _typed(decode(encode(value))) == _typed(value)
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_bytes_from_elsewhere_are_refused_and_run_nothing(data: bytes) -> None:
     try:

@@ -192,10 +192,10 @@ def stored(ledger_url: str, redis_url: str) -> Any:
 async def test_a_result_may_be_stored(stored: Any) -> None:
     result = await stored.add.delay(1, 2)
     again = stored.tasks.AsyncResult(result.id)
-    assert await again.get(timeout=5) == 3
+    assert await again.get(timeout=20) == 3
     failed = await stored.fail.delay()
     with pytest.raises(ValueError, match="as it should"):
-        await stored.tasks.AsyncResult(failed.id).get(timeout=5)
+        await stored.tasks.AsyncResult(failed.id).get(timeout=20)
     await stored.aclose()
 
 

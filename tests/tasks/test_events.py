@@ -56,7 +56,7 @@ async def test_what_is_recorded_comes_into_the_stream_soon(redis: ArqRedis) -> N
     async def both() -> bool:
         return await redis.xlen("events") == 2
 
-    await until(both, 2.0)
+    await until(both)
     first, second = await entries(redis)
     assert (first["type"], first["worker"], first["task"]) == ("task-started", "w1", "app.add")
     assert second["runtime"] == "0.25"
@@ -102,7 +102,7 @@ async def test_a_refusing_redis_is_tried_again(redis: ArqRedis) -> None:
     async def written() -> bool:
         return await redis.xlen("events") == 1
 
-    await until(written, 5.0)
+    await until(written, 30.0)
     await recorder.aclose()
 
 

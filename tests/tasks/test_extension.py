@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -86,6 +87,7 @@ def test_modules_are_imported_when_a_worker_starts(tmp_path: Path, monkeypatch: 
     assert "discovered_one.tasks" in sys.modules
     assert "included_module" in sys.modules
     (tmp_path / "discovered_two" / "jobs.py").write_text("")
+    importlib.invalidate_caches()  # the folder's time, by which Python sees what is new, may be as it was
     tasks.autodiscover_tasks(["discovered_two"], related_name="jobs", force=True)
     assert "discovered_two.jobs" in sys.modules
     tasks.conf.imports = ["no_such_module_here"]

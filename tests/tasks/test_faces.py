@@ -24,7 +24,7 @@ class Site:
 
     def __init__(self, database_url: str, redis_url: str) -> None:
         self.app = flask.Flask(__name__)
-        self.app.config |= {"TASKS_DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        self.app.config |= {"TASKS_DATABASE_URL": database_url, "REDIS_URL": redis_url, "REDIS_DEADLINE_S": 5}
         self.tasks = tasks = SyncTasks()
         self.seen: list[Any] = []
 
@@ -65,7 +65,7 @@ class Site:
             worker = threads.submit(asyncio.run, work())
             worker.add_done_callback(lambda _: ready.set())
             try:
-                assert ready.wait(20)
+                assert ready.wait(60)
                 yield
             finally:
                 stop.set()

@@ -101,7 +101,7 @@ async def test_get_is_told_and_does_not_poll(site: Site, monkeypatch: pytest.Mon
 
     result = await site.wait_for_gate.delay()
     monkeypatch.setattr(site.tasks.runtime(), "records", counted)
-    waiting = asyncio.create_task(result.get(timeout=10))
+    waiting = asyncio.create_task(result.get(timeout=20))
     await asyncio.sleep(1.5)
     site.gate.set()
     assert await waiting == "passed"

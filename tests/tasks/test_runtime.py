@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -40,16 +40,23 @@ def make_runtime(app: quart.Quart, **conf: Any) -> Runtime:
 
 
 @pytest.fixture
-def closed_port() -> int:
-    """Where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+def closed_port() -> Iterator[int]:
+    """Where nobody listens, and nobody else can."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may need longer to confirm a subscription, or to send the last jobs."""
+    monkeypatch.setattr("decant.tasks.dispatch.listening._FIRST_S", 20.0)
+    monkeypatch.setattr("decant.tasks.dispatch.later._LAST_S", 20.0)
 
 
 @pytest.fixture
 def app(ledger_url: str, redis_url: str) -> quart.Quart:
-    return make_app(SQLALCHEMY_DATABASE_URI=ledger_url, REDIS_URL=redis_url, REDIS_DEADLINE_S=2)
+    return make_app(SQLALCHEMY_DATABASE_URI=ledger_url, REDIS_URL=redis_url, REDIS_DEADLINE_S=10)
 
 
 @pytest.fixture
@@ -74,6 +81,7 @@ def test_a_wrong_url_shows_no_password(redis_url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("patience")
 async def test_a_durable_job_is_in_the_ledger_and_soon_in_redis(runtime: Runtime) -> None:
     job = make_job()
     await runtime.submit([job])
@@ -104,7 +112,7 @@ async def test_what_is_not_durable_is_in_redis_alone(runtime: Runtime) -> None:
 
 
 async def test_without_a_ledger_every_job_is_in_redis(ledger_url: str, redis_url: str) -> None:
-    runtime = make_runtime(await app_with(REDIS_URL=redis_url, TASKS_DURABLE=False, REDIS_DEADLINE_S=2))
+    runtime = make_runtime(await app_with(REDIS_URL=redis_url, TASKS_DURABLE=False, REDIS_DEADLINE_S=10))
     job = make_job()
     await runtime.submit([job])
     assert job.durable is False
@@ -135,12 +143,13 @@ async def test_the_database_away_is_an_operational_error_that_is_answered_with_5
     await runtime.aclose()
 
 
+@pytest.mark.usefixtures("patience")
 async def test_whoever_waits_hears_of_a_revocation(runtime: Runtime) -> None:
     job = make_job()
     await runtime.submit([job])
     async with runtime.listener.subscribed([job.id]) as messages:
         assert await runtime.revoke([job.id]) == {job.id: "REVOKED"}
-        assert await messages.next(2) == (job.id, {"state": "REVOKED"})
+        assert await messages.next(20) == (job.id, {"state": "REVOKED"})
 
 
 async def test_workers_are_told_to_stop_what_runs(runtime: Runtime) -> None:
@@ -172,12 +181,13 @@ async def test_a_waiting_job_of_redis_alone_can_be_revoked(runtime: Runtime) -> 
 async def test_while_redis_is_away_a_waiter_looks_for_itself(ledger_url: str, closed_port: int) -> None:
     app = await app_with(SQLALCHEMY_DATABASE_URI=ledger_url, REDIS_URL=f"redis://127.0.0.1:{closed_port}")
     runtime = make_runtime(app)
-    async with asyncio.timeout(10), runtime.listener.subscribed([uuid4()]) as messages:
+    async with asyncio.timeout(30), runtime.listener.subscribed([uuid4()]) as messages:
         assert await messages.next() is None
         assert await messages.next(60) is None
     await runtime.aclose()
 
 
+@pytest.mark.usefixtures("patience")
 async def test_what_waits_to_be_pushed_is_pushed_before_the_application_ends(app: quart.Quart, ledger_url: str) -> None:
     runtime, jobs = make_runtime(app), [make_job() for _ in range(300)]
     async with app.test_app():
@@ -187,6 +197,7 @@ async def test_what_waits_to_be_pushed_is_pushed_before_the_application_ends(app
     await runtime.aclose()
 
 
+@pytest.mark.usefixtures("patience")
 def test_what_a_script_hands_over_is_pushed_before_its_loop_ends(app: quart.Quart, redis_url: str) -> None:
     from redis import Redis
 
@@ -198,7 +209,7 @@ def test_what_a_script_hands_over_is_pushed_before_its_loop_ends(app: quart.Quar
 
 async def test_a_lost_subscription_is_made_again(runtime: Runtime) -> None:
     id_ = uuid4()
-    async with asyncio.timeout(20), runtime.listener.subscribed([id_]) as messages:
+    async with asyncio.timeout(40), runtime.listener.subscribed([id_]) as messages:
         await runtime.redis.client_kill_filter(_type="pubsub")
         assert await messages.next(10) is None
         while (message := await messages.next(0.1)) is None:

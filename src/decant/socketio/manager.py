@@ -19,7 +19,7 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 from ..errors import DecantError, Unavailable
 from ..redis import Redis
 from .engine import end
-from .outbox import Outbox
+from .outbox import SETTLE_S, Outbox
 
 __all__ = ["Manager", "RedisManager"]
 
@@ -129,19 +129,21 @@ class RedisManager(_Forgetful, AsyncPubSubManager):  # type: ignore[misc]
         pubsub = redis.pubsub(ignore_subscribe_messages=True)
         try:
             await pubsub.subscribe(self.channel, own)
-            heard_at, beat_at = loop.time(), 0.0
+            subscribed_at = heard_at = loop.time()
+            beat_at = 0.0
             while True:
                 if loop.time() - beat_at >= self.heartbeat_s:
-                    first, beat_at = beat_at == 0.0, loop.time()
+                    beat_at = loop.time()
                     with suppress(DecantError):  # the silence that follows says it
                         await redis.publish(own, b"beat")
                         ((_, count),) = await redis.pubsub_numsub(self.channel)
-                        self.outbox.notice(count, all_are_back=not first)
+                        self.outbox.notice(count, all_are_back=beat_at - subscribed_at > SETTLE_S)
+                asked_at = loop.time()  # what came while the loop stood still is there, and not read yet
                 message = await pubsub.get_message(timeout=self.heartbeat_s)
                 if message is not None and message["type"] == "message":
                     self._heard_at = heard_at = loop.time()
                     yield self._decoded(message)
-                elif loop.time() - heard_at > _MISSED_BEATS * self.heartbeat_s:
+                elif asked_at - heard_at > _MISSED_BEATS * self.heartbeat_s:
                     raise _Deaf(f"nothing was heard for {loop.time() - heard_at:.1f} s")
                 else:
                     yield None

@@ -16,12 +16,13 @@ from ..errors import Overloaded, RedisUnavailable
 from ..ops.registry import counter
 from ..redis import Redis
 
-__all__ = ["Outbox"]
+__all__ = ["SETTLE_S", "Outbox"]
 
 logger = logging.getLogger("decant.socketio")
 _BATCH: Final = 100
 _RETRY_S: Final = (0.1, 1.0)
-_SETTLE_S: Final = 5.0
+SETTLE_S: Final = 5.0
+"""So long after Redis is back all who listen are taken to be back as well."""
 _LOG_EVERY_S: Final = 60.0
 _DROPPED: Final = counter(
     "decant_socketio_dropped_messages", "Messages to other processes that were given up", ["reason"]
@@ -122,7 +123,7 @@ class Outbox:
     async def _settled(self, line: _Line) -> None:
         """Wait until the listeners have come back as well: what is published before that, they would not hear."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _SETTLE_S
+        deadline = loop.time() + SETTLE_S
         while not line.wake.is_set():
             ((_, count),) = await self.redis().pubsub_numsub(self.channel)
             if count >= self._listeners or loop.time() >= deadline:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import signal
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from ..browsing import (
     chromium,
@@ -51,24 +52,49 @@ NOTE = """() => {
     window.values = []; window.said = [];
     new MutationObserver(() => {
         const bar = document.querySelector("#progress");
-        if (bar && bar.hasAttribute("value")) window.values.push(bar.value);
+        if (bar) window.values.push(bar.hasAttribute("value") ? bar.value : 0);
     }).observe(document.querySelector("main"), { subtree: true, childList: true, attributes: true });
     const live = document.querySelector("#said");
     new MutationObserver(() => window.said.push(live.textContent)).observe(live, { childList: true });
 }"""
 
 
+def late_answer(page: Page) -> list[tuple[Route, APIResponse]]:
+    """Has the first answer to the page's script, as soon as the server has given it; the script waits for it."""
+    late: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        if late or route.request.resource_type != "fetch":
+            route.fallback()
+        else:
+            late.append((route, route.fetch()))
+
+    page.route("**/imports/*", hold)
+    return late
+
+
 def test_the_bar_moves_by_itself_to_the_end(
     site: Site, open_browser: Any, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    """No reload: the bar rises, tenths are announced, the end and the refused rows appear, and can be downloaded."""
+    """No reload: the bar rises, tenths are announced, the end and the refused rows appear, and can be downloaded.
+
+    The page asks the server now and then, too: an answer that is older than what was told is left alone.
+    """
     page = open_browser()
     complaints = watch(page)
     register(page, site)
     send(page, site, csv_file(tmp_path / "many.csv", 4000))
     page.wait_for_selector("html[data-watching]")
     page.evaluate(NOTE)
-    with worker(settings, tmp_path / "worker"):
+    late = late_answer(page)
+    while not late:
+        page.wait_for_timeout(50)
+    with worker(settings, tmp_path / "worker") as process:
+        page.wait_for_function("window.values.at(-1) > 0", timeout=110_000)
+        process.send_signal(signal.SIGSTOP)  # what is told now is newer than the answer, and not the end
+        route, answer = late[0]
+        route.fulfill(response=answer)
+        process.send_signal(signal.SIGCONT)
         expect(page.get_by_text("All 4,000 rows are done.").first).to_be_visible(timeout=120_000)
     values = page.evaluate("window.values")
     assert values == sorted(values)
@@ -76,16 +102,16 @@ def test_the_bar_moves_by_itself_to_the_end(
     said = page.evaluate("window.said")
     assert said[-1] == "All 4,000 rows are done."
     assert 3 <= len(said) <= 12, said
-    assert page.locator("[data-made]").inner_text() == "3,960"
-    assert page.locator("[data-refused]").inner_text() == "40"
-    assert page.locator("#import tbody tr").count() == 10
+    expect(page.locator("[data-made]")).to_have_text("3,960")
+    expect(page.locator("[data-refused]")).to_have_text("40")
+    expect(page.locator("#import tbody tr")).to_have_count(10)
     with page.expect_download() as downloading:
         page.get_by_role("link", name="Download all of them").click()
     rows = list(csv.reader(Path(downloading.value.path()).read_text("utf-8-sig").splitlines()))
     assert len(rows) == 41
     assert rows[1][:1] == ["2"]
     page.get_by_role("link", name="Show the links").click()
-    assert page.locator(".links li").count() == 20
+    expect(page.locator(".links li")).to_have_count(20)
     assert complaints == []
 
 
@@ -96,15 +122,20 @@ def test_an_import_is_cancelled_while_it_runs(
     page = open_browser()
     register(page, site)
     send(page, site, csv_file(tmp_path / "many.csv", 20_000))
-    with worker(settings, tmp_path / "worker"):
-        expect(page.locator("[data-made]")).not_to_have_text("0", timeout=120_000)
-        page.get_by_role("button", name="Cancel the import").click()
+    with worker(settings, tmp_path / "worker") as process:
+        expect(page.locator("[data-made]")).not_to_have_text("0", timeout=110_000)
+        process.send_signal(signal.SIGSTOP)  # or it could be done before the button is found
+        try:
+            with page.expect_request("**/cancel"):
+                page.get_by_role("button", name="Cancel the import").click(no_wait_after=True)
+        finally:
+            process.send_signal(signal.SIGCONT)
         expect(page.get_by_text("The import was cancelled after")).to_be_visible()
     made = page.locator("[data-made]").inner_text()
     assert 0 < int(made.replace(",", "")) < 19_800
     page.get_by_role("link", name="Your imports").click()
-    assert page.locator(".imports .tag").first.inner_text() == "cancelled"
-    assert page.locator(".imports .visits strong").inner_text() == made
+    expect(page.locator(".imports .tag").first).to_have_text("cancelled")
+    expect(page.locator(".imports .visits strong")).to_have_text(made)
 
 
 def test_without_javascript_the_page_loads_itself_again(
@@ -116,7 +147,7 @@ def test_without_javascript_the_page_loads_itself_again(
     send(page, site, csv_file(tmp_path / "few.csv", 200))
     with worker(settings, tmp_path / "worker"):
         expect(page.get_by_text("All 200 rows are done.")).to_be_visible(timeout=120_000)
-    assert page.locator("#progress").count() == 0
+    expect(page.locator("#progress")).to_have_count(0)
 
 
 def test_pages_of_imports_fit_a_phone_and_have_contrast(
@@ -143,7 +174,7 @@ def test_pages_of_imports_fit_a_phone_and_have_contrast(
     page.goto(f"{site.url}/imports/new")
     page.get_by_role("button", name="Import").click()
     alert = page.get_by_role("alert")
-    assert "Choose a file." in alert.inner_text()
+    expect(alert).to_contain_text("Choose a file.")
     look(page, "the form with an error")
     alert.get_by_role("link").click()
-    assert page.evaluate("document.activeElement.id") == "file"
+    expect(page.locator("#file")).to_be_focused()

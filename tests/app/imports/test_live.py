@@ -14,7 +14,8 @@ import socketio
 from app.imports import running
 from decant import Quart
 
-from ..test_live import cookie_of, on_a_socket
+from ..conftest import AMPLE_S
+from ..test_live import connect, cookie_of, on_a_socket
 from .conftest import file_of, number_of, run, upload
 
 SITE = "https://example.com/"
@@ -27,9 +28,9 @@ async def watching(url: str, person: Any, import_id: Any) -> AsyncIterator[tuple
     async with aiohttp.ClientSession() as http:
         client = socketio.AsyncClient(reconnection=False, http_session=http)
         client.on("import", told.put_nowait)
-        await client.connect(url, headers={"Cookie": cookie_of(person), "Origin": url}, transports=["websocket"])
+        await connect(client, url, cookie_of(person))
         try:
-            yield await client.call("watch_import", import_id, timeout=20), told
+            yield await client.call("watch_import", import_id, timeout=AMPLE_S), told
         finally:
             await client.disconnect()
 
@@ -47,7 +48,7 @@ async def test_each_batch_is_told(make: Any, person: Any, monkeypatch: pytest.Mo
         assert now == {"id": import_id, "state": "waiting", "total": None, "done": 0, "made": 0, "refused": 0}
         await run(one, import_id)
         news: list[dict[str, Any]] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(AMPLE_S):
             while not news or news[-1]["state"] != "done":
                 news.append(await told.get())
     assert [one["done"] for one in news] == [0, 4, 8, 10, 10]
@@ -66,7 +67,7 @@ async def test_only_the_owner_is_told(app: Quart, ada: Any, person: Any) -> None
                 if asked == import_id and asked is not True:
                     async with watching(url, ada, import_id) as (_, hers):
                         await run(app, import_id)
-                        async with asyncio.timeout(20):
+                        async with asyncio.timeout(AMPLE_S):
                             while (await hers.get())["state"] != "done":
                                 pass
                     assert told.empty()

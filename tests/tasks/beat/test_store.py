@@ -55,7 +55,7 @@ def in_ledger(ledger: Any) -> Place:
 
 @pytest.fixture
 async def in_redis(redis_url: str) -> AsyncIterator[Place]:
-    redis = client(url=redis_url)
+    redis = client(url=redis_url, deadline_s=5)  # a busy machine keeps it
     names = Names("decant")
 
     async def jobs() -> set[UUID]:

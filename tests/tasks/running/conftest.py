@@ -115,7 +115,8 @@ async def make_site(ledger_url: str, redis_url: str, no_blocking: BlockBuster) -
         try:
             db = SQLAlchemy()
             app = framework("site")
-            app.config.update(SQLALCHEMY_DATABASE_URI=database_url, REDIS_URL=redis_url, **config)
+            urls = {"SQLALCHEMY_DATABASE_URI": database_url, "REDIS_URL": redis_url}
+            app.config.update(urls, REDIS_DEADLINE_S=5, **config)  # a busy machine keeps it
             db.init_app(app)
             tasks = tasks or Tasks()
             tasks.init_app(app)

@@ -79,19 +79,21 @@ def _spin() -> None:
         pass
 
 
-def spin_softly() -> str:
+def spin_softly(file: str) -> str:
     """Never waits. The loop is a function's: from Python 3.12 on, what a signal raises at its jump back is in no
     ``try`` of the same function.
     """
     try:
+        Path(file).write_text(str(os.getpid()))
         _spin()
     except SoftTimeLimitExceeded:
         return "tidied up"
     return "to the end"
 
 
-async def sleep_softly() -> str:
+async def sleep_softly(file: str) -> str:
     try:
+        Path(file).write_text(str(os.getpid()))
         async with asyncio.timeout(30):
             await asyncio.sleep(30)
     except SoftTimeLimitExceeded:
@@ -100,8 +102,9 @@ async def sleep_softly() -> str:
     return "to the end"
 
 
-def wait_softly() -> str:
+def wait_softly(file: str) -> str:
     try:
+        Path(file).write_text(str(os.getpid()))
         wait(asyncio.sleep(30))
     except SoftTimeLimitExceeded:
         wait(asyncio.sleep(0))

@@ -233,9 +233,11 @@ async def test_a_soft_limit_reaches_a_thread_where_it_waits(threads: Threads) ->
     assert await run_in(threads, stopper, soft, function) == "tidied up"
 
 
-async def run_in(threads: Threads, stopper: Stopper, soft: SoftThread, function: Callable[[], Any]) -> Any:
+async def run_in(
+    threads: Threads, stopper: Stopper, soft: SoftThread, function: Callable[[], Any], *, timed: bool = True
+) -> Any:
     async def steps() -> Any:
-        return await stopper.limited(threads.run(soft.call, function), soft.fire)
+        return await stopper.limited(threads.run(soft.call, function), soft.fire, timed=timed)
 
     return await asyncio.create_task(stopper.run(bridged(steps())))
 
@@ -275,23 +277,33 @@ async def test_context_variables_of_a_thread_with_a_soft_limit_are_the_jobs(thre
 async def test_a_hard_limit_stops_a_thread_at_its_wait_and_abandons_one_that_never_waits(
     threads: Threads, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ended, go_on = threading.Event(), threading.Event()
+    """The limit counts from when the thread has begun: one that has not yet would never be called."""
+    ended, go_on, loop = threading.Event(), threading.Event(), asyncio.get_running_loop()
 
     def waits() -> None:
+        loop.call_soon_threadsafe(stopper.start_timers)
         try:
             wait(asyncio.sleep(30))
         finally:
             ended.set()
 
+    def never_waits() -> bool:
+        loop.call_soon_threadsafe(stopper.start_timers)
+        return go_on.wait(60)
+
+    stopper = Stopper(Limits(None, 0.05))
     with pytest.raises(Stopped):
-        await run_in(threads, Stopper(Limits(None, 0.05)), SoftThread(), waits)
+        await run_in(threads, stopper, SoftThread(), waits, timed=False)
     assert ended.is_set()
+    stopper = Stopper(Limits(None, 0.05))
     started = time.monotonic()
-    with pytest.raises(Stopped):
-        await run_in(threads, Stopper(Limits(None, 0.05)), SoftThread(), lambda: go_on.wait(20))
-    assert time.monotonic() - started < 5
+    try:
+        with pytest.raises(Stopped):
+            await run_in(threads, stopper, SoftThread(), never_waits, timed=False)
+        assert time.monotonic() - started < 30
+    finally:
+        go_on.set()
     assert "did not stop" in caplog.text
-    go_on.set()
 
 
 def test_limits_are_the_calls_then_the_tasks_unless_set_at_run_time() -> None:

@@ -90,7 +90,7 @@ def test_a_limit_set_at_run_time_wins_until_it_is_set_again() -> None:
     assert rates.delay("t", None, "a") == rates.delay("t", None, "b") == 0
     rates.set("t", "1/h")
     assert rates.delay("t", None, "c") == 0
-    assert rates.delay("t", "1000/s", "d") == pytest.approx(3600, abs=1)
+    assert rates.delay("t", "1000/s", "d") == pytest.approx(3600, abs=60)
     rates.set("t", None)
     assert rates.delay("t", "1/h", "d") == rates.delay("t", "1/h", "e") == 0
     with pytest.raises(ConfigError, match="often"):

@@ -8,16 +8,18 @@
   const part = (name) => document.querySelector(`#import [data-${name}]`);
   const number = (value) => value.toLocaleString("en-US");
   const ended = (state) => state !== "waiting" && state !== "running";
-  let last = Date.now(), tenth = 0, over = false;
+  let last = Date.now(), heard = 0, tenth = 0, over = false;
 
   // The page as the server has it now, put in the place of what is shown.
   const refresh = async () => {
     last = Date.now();
+    const before = heard;
     const response = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (!response.ok) return;
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("#import");
     if (!fresh || over) return;
     over = ended(fresh.dataset.state);
+    if (!over && heard !== before) return; // what has come meanwhile is newer
     const focused = document.activeElement?.closest("#import");
     document.querySelector("#import").replaceWith(fresh);
     if (over) {
@@ -36,7 +38,8 @@
   const show = (news) => {
     if (!news || news.id !== id || over) return;
     last = Date.now();
-    if (ended(news.state)) { refresh(); return; }
+    heard += 1;
+    if (ended(news.state)) { refresh().catch(() => {}); return; } // the timer asks again
     part("doing").textContent = news.state === "waiting" ? "Waiting for a worker" : news.total === null ? "Reading the file" : "Making links";
     part("made").textContent = number(news.made);
     part("refused").textContent = number(news.refused);

@@ -106,6 +106,7 @@ class _Child:
         self.pipe = pipe
         self.soft: SoftThread | None = None
         self.stopper: Stopper | None = None
+        self.soft_due = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self.lock = threading.Lock()  # a task may report its progress from a thread of its own
 
@@ -113,6 +114,7 @@ class _Child:
         while True:
             try:
                 work = self.pipe.recv_bytes()
+                self.soft_due = False  # what came late for the job before
                 self.send(("taken",))
             except (EOFError, OSError):
                 return
@@ -137,8 +139,10 @@ class _Child:
             return _told(TaskError(told), "")
 
     def called(self, call: Call) -> Any:
-        self.soft = SoftThread()
         try:
+            self.soft = SoftThread()
+            if self.soft_due:
+                raise SoftTimeLimitExceeded
             with _prepared(call, self.progressed) as function:
                 value = self.soft.call(function)
                 return bridge.wait(self.awaited(value)) if isawaitable(value) else value
@@ -161,6 +165,8 @@ class _Child:
             self.soft.loop.call_soon_threadsafe(self.soft.fire)
         elif self.soft is not None:
             raise SoftTimeLimitExceeded
+        else:
+            self.soft_due = True
 
 
 def _told(error: BaseException, text: str) -> bytes:

@@ -143,8 +143,11 @@ class Stopper:
         return error
 
     def start_timers(self) -> None:
-        """The function begins now."""
+        """The function begins now; said again, it has only now begun."""
         loop = asyncio.get_running_loop()
+        for name in ("soft", "hard"):
+            if name in self._timers:
+                self._timers[name].cancel()
         if self.limits.soft_s is not None:
             self._timers["soft"] = loop.call_later(self.limits.soft_s, self._soften)
         if self.limits.hard_s is not None:

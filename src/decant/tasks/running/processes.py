@@ -58,10 +58,12 @@ class ProcessJob:
         self.value: Any = None
         self.error: BaseException | None = None
         self.worker: _Worker | None = None
+        self.began: Callable[[], None] | None = None
+        self._taken = False
 
     def soften(self) -> None:
-        """Raise ``SoftTimeLimitExceeded`` in the process."""
-        if self.worker is not None:
+        """Raise ``SoftTimeLimitExceeded`` in the process, if that has taken the job: before, it may not be ready."""
+        if self.worker is not None and self._taken:
             self.worker.signal(signal.SIGUSR1)
 
     def kill(self) -> None:
@@ -72,6 +74,14 @@ class ProcessJob:
     def progressed(self, state: str, meta: Any) -> None:  # in the worker's thread
         if self._on_progress is not None:
             self._call_soon(self._on_progress, state, meta)
+
+    def taken(self) -> None:  # in the worker's thread
+        self._call_soon(self._begun)
+
+    def _begun(self) -> None:
+        self._taken = True
+        if self.began is not None:
+            self.began()
 
     def settle(self, value: Any, error: BaseException | None) -> None:  # in the worker's thread
         self.value, self.error = value, error
@@ -120,6 +130,7 @@ class _Worker:
             logger.warning("the idle process %s %s: it is replaced", self._process.pid, self._end())
             if not self._taken(job.work):
                 raise ProcessDied(f"two processes died before they took a job, this one {self._end()}")
+        job.taken()
         while True:
             message = self._received()
             if message is None:
@@ -223,7 +234,8 @@ class ProcessPool:
         self._idle: list[_Worker] = []
 
     async def run(self, job: ProcessJob, began: Callable[[], None] | None = None) -> Any:
-        """Run it; ``began`` is called when it has a process. If the caller is cancelled the process is killed.
+        """Run it; ``began`` is called when its turn has come, and again when its process, which may have had to be
+        started, has taken it. If the caller is cancelled the process is killed.
 
         :raises ProcessDied: if its process ended in the middle of it.
         :raises TooMuchMemory: if its process was killed for its memory.
@@ -231,6 +243,7 @@ class ProcessPool:
         async with self._slots:
             if began is not None:
                 began()
+            job.began = began
             job.worker = worker = self._idle.pop() if self._idle else self._start()
             worker.mailbox.put(job)
             try:
