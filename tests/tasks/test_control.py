@@ -44,6 +44,8 @@ class Toys:
     async def working(self, **options: Any) -> AsyncIterator[Service]:
         async with working(worker_settings(self.tasks, self.app), **options) as service:
             await service.ears.subscribed.wait()  # it works without, and is told nothing then
+            runtime = self.tasks.runtime()
+            await until(lambda: runtime.redis.exists(runtime.names.alive))  # or it puts into Redis what it misses there
             yield service
 
     async def send(self, word: str, **options: Any) -> UUID:
