@@ -97,7 +97,8 @@ async def test_a_revoked_job_is_stopped_once(runs: Runs) -> None:
 
 async def test_a_job_that_another_worker_has_is_stopped_at_once(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
     job = await runs.begin()
-    await asyncio.sleep(1.1)
+    async with runs.ledger.connection() as connection:
+        await connection.execute("UPDATE decant_jobs SET lease_until = now() - interval '1 s'")
     assert await runs.ledger.claim(job.id, "w2", 10.0) is not None
     await runs.leases.renew()
     assert runs.stopped == [(job.id, "lost")]
@@ -216,7 +217,7 @@ async def test_a_loop_that_fails_goes_on(caplog: pytest.LogCaptureFixture) -> No
     loops = Loops()
     loops.every(0.01, step, "stepping")
     with caplog.at_level(logging.WARNING):
-        await until(lambda: calls > 4)
+        await until(lambda: calls > 4, 30)
     await loops.aclose()
     after = calls
     await asyncio.sleep(0.05)
@@ -231,7 +232,7 @@ async def test_pauses_grow_to_a_limit_and_are_short_again_later(monkeypatch: pyt
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr("decant.tasks.worker.pausing.asyncio.sleep", sleep)
+    monkeypatch.setattr("decant.tasks.worker.pausing.asyncio", SimpleNamespace(sleep=sleep))  # and nobody else's
     pause = Pause("it failed", level=logging.DEBUG)
     for _ in range(8):
         await pause.wait(OSError())
@@ -240,7 +241,7 @@ async def test_pauses_grow_to_a_limit_and_are_short_again_later(monkeypatch: pyt
     pause.over()
     assert pause.delay_s == 10.0  # it has worked for a moment only
     now = time.monotonic()
-    monkeypatch.setattr("decant.tasks.worker.pausing.time.monotonic", lambda: now + 60)
+    monkeypatch.setattr("decant.tasks.worker.pausing.time", SimpleNamespace(monotonic=lambda: now + 60))
     pause.over()
     assert pause.delay_s == 0.5
 

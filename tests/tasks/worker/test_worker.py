@@ -18,7 +18,8 @@ from arq.worker import func
 
 from decant.errors import DatabaseUnavailable
 from decant.tasks.worker import worker as worker_module
-from tests.tasks.worker.toys import claims_of, connected, decode, put, until, working
+from decant.tasks.worker.claims import CONNECTION_ERRORS
+from tests.tasks.worker.toys import claims_of, connected, decode, paused, put, until, working
 from tests.valkey import Server, running
 
 
@@ -136,14 +137,14 @@ async def test_long_jobs_do_not_starve_short_ones(redis: ArqRedis, redis_url: st
         await until(lambda: len(record.begun) == 110)
         async with working(second, await runs(other), worker="w2"):
             id_ = await put(redis, "short")
-            await until(lambda: id_ in other.at, 8)
+            await until(lambda: id_ in other.at)
         record.go.set()
 
 
 async def test_a_paused_worker_claims_nothing(redis: ArqRedis) -> None:
     record = Record()
     async with working(redis, await runs(record)) as worker:
-        worker.paused = True
+        await paused(worker)
         await put(redis, 1)
         await asyncio.sleep(0.2)
         assert record.begun == []
@@ -152,6 +153,7 @@ async def test_a_paused_worker_claims_nothing(redis: ArqRedis) -> None:
         await until(lambda: record.ended)
 
 
+@pytest.mark.usefixtures("looks_seldom")
 async def test_retry_runs_it_again_as_late_as_it_says(redis: ArqRedis) -> None:
     tries: list[tuple[int, float]] = []
 
@@ -165,7 +167,7 @@ async def test_retry_runs_it_again_as_late_as_it_says(redis: ArqRedis) -> None:
         await until(lambda: len(tries) == 3)
         await worker.claims.written()
     assert [number for number, _ in tries] == [1, 2, 3]
-    assert all(0.19 < later - earlier < 1.0 for (_, earlier), (_, later) in itertools.pairwise(tries))
+    assert all(later - earlier > 0.19 for (_, earlier), (_, later) in itertools.pairwise(tries))
     assert await redis.keys("*") == []
 
 
@@ -194,10 +196,12 @@ async def test_a_job_waits_for_a_database_that_is_away(redis: ArqRedis) -> None:
         raise DatabaseUnavailable("it is away")
 
     async with working(redis, run) as worker:
+        before = time.time()
         id_ = await put(redis)
         await until(lambda: worker.jobs_retried == 1)
         await worker.claims.written()
-        assert 1 < await redis.zscore("q", id_) / 1000 - time.time() <= 2
+        after = time.time()
+        assert before + 1.99 <= await redis.zscore("q", id_) / 1000 <= after + 2
 
 
 async def test_unreadable_and_missing_jobs_are_taken_out(redis: ArqRedis, caplog: pytest.LogCaptureFixture) -> None:
@@ -222,7 +226,7 @@ async def test_a_cancelled_job_is_given_back_and_one_that_is_lost_too(redis: Arq
     async with working(redis, await runs(record)) as worker:
         id_ = await put(redis, "block")
         await until(lambda: record.begun)
-        worker.paused = True
+        await paused(worker)
         worker.tasks[id_].cancel()
         await until(lambda: not worker.tasks)
         await worker.claims.written()
@@ -258,16 +262,17 @@ async def test_plain_arq_functions_run_with_arqs_own_rules(redis: ArqRedis) -> N
 
 
 async def test_cron_jobs_run_once_a_tick(redis: ArqRedis) -> None:
-    ticks: list[float] = []
+    ticks: list[tuple[int, float]] = []
 
     async def tick(ctx: dict[str, Any]) -> None:
-        ticks.append(time.time())
+        ticks.append((int(ctx["job_id"].rpartition(":")[2]), time.time()))
 
     record = Record()
     each = cron(tick, second=set(range(60)), keep_result=0, unique=True)  # type: ignore[arg-type]
     async with working(redis, await runs(record), cron_jobs=[each]):
-        await until(lambda: len(ticks) == 3, 10)
-    assert all(0.5 < later - earlier < 1.5 for earlier, later in itertools.pairwise(ticks))
+        await until(lambda: len(ticks) >= 3, 20)
+    assert len({due_ms // 1000 for due_ms, _ in ticks}) == len(ticks)
+    assert all(at >= due_ms / 1000 for due_ms, at in ticks)
 
 
 async def test_burst_mode_ends_when_nothing_waits(redis: ArqRedis) -> None:
@@ -299,7 +304,7 @@ async def test_a_restart_of_redis_ends_neither_the_worker_nor_its_jobs(tmp_path:
     record = Record()
     async with (
         own_server(tmp_path) as server,
-        connected(server.url, 1.0) as redis,
+        connected(server.url, 2.0) as redis,
         working(redis, await runs(record)) as worker,
     ):
         await put(redis, "block")
@@ -309,15 +314,15 @@ async def test_a_restart_of_redis_ends_neither_the_worker_nor_its_jobs(tmp_path:
         record.go.set()
         await until(lambda: record.ended)
         await asyncio.to_thread(server.start)
-        await until(lambda: _put(redis, "after"), 20)
-        await until(lambda: ("after",) in record.ended, 20)
+        await until(lambda: _put(redis, "after"), 30)
+        await until(lambda: ("after",) in record.ended, 30)
         await until(lambda: not worker.tasks)
 
 
 async def _put(redis: ArqRedis, *args: Any) -> bool:
     try:
         return bool(await put(redis, *args))
-    except OSError:
+    except CONNECTION_ERRORS:
         return False
 
 
@@ -336,4 +341,4 @@ async def test_a_frozen_redis_is_waited_for(tmp_path: Path) -> None:
         await asyncio.sleep(2)
         server.thaw()
         await put(other, "after")
-        await until(lambda: len(record.ended) == 2, 15)
+        await until(lambda: len(record.ended) == 2, 30)

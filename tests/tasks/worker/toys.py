@@ -81,7 +81,7 @@ async def working(
     ears = Ears(redis, {WAKE: lambda _: made.wake()})
     tasks = [asyncio.create_task(ears.listen(made.wake)), asyncio.create_task(made.main())]
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await ears.subscribed.wait()
         yield made
     finally:
@@ -92,6 +92,13 @@ async def working(
             task.cancel()
         await asyncio.wait([*tasks, *made.tasks.values()])
         await made.claims.aclose()
+
+
+async def paused(worker: Worker) -> None:
+    """Pause it, and wait until a claim that is under way has ended."""
+    worker.paused = True
+    worker.wake()
+    await until(lambda: not worker._wake.is_set())
 
 
 async def until(condition: Callable[[], object | Awaitable[object]], timeout_s: float = 10.0) -> None:
