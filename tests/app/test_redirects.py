@@ -148,7 +148,8 @@ async def test_what_is_unknown(app: Quart, redis: Redis) -> None:
 async def test_unknown_slugs_are_bounded(app: Quart, redis: Redis) -> None:
     """However many are asked for, they share a fixed number of slots, and each is right all the same."""
     slugs = [f"nobody{number}" for number in range(100)]
-    await asyncio.gather(*(follow(app, slug) for slug in slugs))
+    answers = await asyncio.gather(*(follow(app, slug) for slug in slugs))
+    assert {answer.status_code for answer in answers} == {404}
     assert await redis.dbsize() == len({keys_of(slug)[2] for slug in slugs})
     assert all(int(keys_of(f"x{number}")[2].rpartition(":")[2]) < SLOTS for number in range(1000))
     assert 0 < await redis.ttl(keys_of("nobody1")[2]) <= 60

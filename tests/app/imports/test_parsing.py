@@ -65,7 +65,7 @@ def test_a_file_of_blank_lines_keeps_nobody_waiting() -> None:
             read_header(end * 250_000, whole=True)
         found = read_header(end * 250_000 + b"target\n", whole=True)
         assert (found.line, found.end) == (250_002, 250_000 * len(end) + 7)
-        assert time.process_time() - begun < 1.0
+        assert time.process_time() - begun < 3.0
 
 
 def test_a_row_that_is_written_wrongly_is_one_row() -> None:
