@@ -71,17 +71,22 @@ class Scene:
         """The next one, as soon as it works: on a busy machine it may have begun only now."""
         number = self.counts["kills"] % len(self.workers)
         victim = self.workers[number]
-
-        def works() -> bool:
-            assert victim.poll() is None, f"worker {number} ended by itself: {self.log(f'worker{number}')}"
-            return self.ready(number) > self.begun[number]
-
-        wait_until(works, f"the start of worker {number}")
+        self.await_start(number)
         victim.kill()
         victim.wait()
         self.begun[number] = self.ready(number)
         self.workers[number] = self.worker(number)
         self.counts["kills"] += 1
+
+    def await_start(self, number: int) -> None:
+        """Until a worker works: before that a signal ends it at once."""
+
+        def works() -> bool:
+            ended = self.workers[number].poll() is not None
+            assert not ended, f"worker {number} ended by itself: {self.log(f'worker{number}')}"
+            return self.ready(number) > self.begun[number]
+
+        wait_until(works, f"the start of worker {number}", 60.0)
 
     def ready(self, number: int) -> int:
         """How often a worker has said that it is ready."""
@@ -269,7 +274,8 @@ def run(given: argparse.Namespace, folder: Path) -> Report:
 
 def stop(scene: Scene, report: Report) -> None:
     """Workers end by themselves when they are told to, and say so with a status of 0."""
-    for process in scene.workers:
+    for number, process in enumerate(scene.workers):
+        scene.await_start(number)
         process.send_signal(signal.SIGTERM)
     for number, process in enumerate(scene.workers):
         try:

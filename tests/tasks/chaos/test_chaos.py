@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(450)
 def test_nothing_that_was_accepted_is_lost_while_everything_fails(tmp_path: Path) -> None:
     options = (
         "--seconds",
@@ -28,7 +28,7 @@ def test_nothing_that_was_accepted_is_lost_while_everything_fails(tmp_path: Path
         str(tmp_path),
     )
     done = subprocess.run(
-        [sys.executable, ROOT / "bench" / "chaos.py", *options], capture_output=True, text=True, timeout=200
+        [sys.executable, ROOT / "bench" / "chaos.py", *options], capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     figures = dict(line.rsplit(maxsplit=1) for line in done.stdout.splitlines() if " / " not in line)
