@@ -44,7 +44,7 @@ async def test_views(snippet: Any) -> None:
     future_key = "yearly"
     module.app.before_request(_be_ada)
     assert (await client.post(f"/reports/{future_key}?image=dog")).status_code == 202
-    await module.executor.drain(10)
+    await module.executor.drain(60)
     assert await (await client.get(f"/reports/{future_key}")).get_json() == {"report": "dog at 400 for ada"}
 
 
@@ -66,5 +66,5 @@ async def test_processes(snippet: Any) -> None:
     answer = await (await module.app.test_client().get("/digits/1000")).get_json()
     assert answer == {"bits": math.factorial(1000).bit_length()}
     async with module.app.app_context():
-        await module.cpu.drain(10)
-        await module.executor.drain(10)
+        await module.cpu.drain(60)
+        await module.executor.drain(60)

@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,10 +64,23 @@ def test_flask(snippet: Any) -> None:
     assert client.get("/").status_code == 429
 
 
-async def test_concurrency(snippet: Any) -> None:
-    client = snippet("limiter_concurrency").app.test_client()
-    responses = await asyncio.gather(*(client.get("/export") for _ in range(5)))
+async def test_concurrency(snippet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = snippet("limiter_concurrency")
+    client = module.app.test_client()
+
+    async def asked(path: str, times: int) -> list[Any]:
+        """What is served ends once two were refused."""
+        refused = asyncio.Event()
+        monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=lambda _: refused.wait()))
+        asking = {asyncio.create_task(client.get(path)) for _ in range(times)}
+        async with asyncio.timeout(30):
+            while sum(task.done() for task in asking) < 2:
+                await asyncio.sleep(0.01)
+        refused.set()
+        return await asyncio.gather(*asking)
+
+    responses = await asked("/export", 5)
     assert sorted(response.status_code for response in responses) == [200, 200, 200, 503, 503]
     assert {response.headers.get("Retry-After") for response in responses} == {None, "1"}
-    responses = await asyncio.gather(*(client.get("/import") for _ in range(3)))
+    responses = await asked("/import", 3)
     assert sorted(response.status_code for response in responses) == [200, 503, 503]

@@ -59,7 +59,7 @@ async def test_the_chat(chat: ModuleType) -> None:
     assert await (await chat.app.test_client().post("/announce")).get_json() == {"announced": True}
     await client.emit("count down", 2)
     seen: list[Any] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(seen) < 3:
             seen += [event["args"][0] for event in client.get_received()]
             await asyncio.sleep(0.01)
@@ -84,7 +84,7 @@ async def test_a_script_and_a_flask_application_emit(others: dict[str, ModuleTyp
 
     async with app.test_app():
         client = await socketio.test_client(app)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await socketio.server.manager.check()
