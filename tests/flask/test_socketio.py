@@ -21,6 +21,7 @@ from decant.faces import face
 from decant.faces.values import shown
 from decant.flask import asgi, blocking
 from decant.socketio import SyncNamespace
+from tests.flask.asgi_calls import until
 from tests.serving import serve
 from tests.socketio.conftest import Client
 
@@ -423,12 +424,16 @@ async def test_a_handler_that_holds_the_loop_is_told_by_its_functions_name(
             sum(range(100))
         return event
 
+    def told() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if record.name == "decant.flask.watchdog"]
+
     with caplog.at_level(logging.WARNING, "decant.flask.watchdog"):
         async with serve(asgi(app, views="loop")) as url:
             client = await connect(url)
             assert await client.call("from outside") == "from outside"
+            await until(told)  # it looks now and then
             await client.disconnect()
-    [record] = [record for record in caplog.records if record.name == "decant.flask.watchdog"]
+    [record] = told()
     assert "the Socket.IO handler 'test_a_handler_that_holds_the_loop" in record.getMessage()
     assert record.__dict__["endpoint"].startswith("socketio:test_a_handler")
     assert record.__dict__["file"] == __file__

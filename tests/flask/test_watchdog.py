@@ -19,6 +19,7 @@ from decant import Quart, wait
 from decant.bridge import bridged, in_thread
 from decant.flask import asgi, blocking, mount, starving
 from decant.flask.watchdog import Subject, Watchdog, _Rate
+from tests.flask.asgi_calls import until
 from tests.flask.loop_asking import ask, ask_all
 from tests.serving import serve
 
@@ -164,16 +165,19 @@ async def test_each_occurrence_is_told_once_and_a_view_again_only_later(
 ) -> None:
     before = await held_total("holds_for")
     served = asgi(app, views="loop")
+    assert served.watchdog is not None
+    rate = served.watchdog._rate
+    rate.every_s = 600  # for how long three may take
     async with serve(served) as url:
         for _ in range(3):
             assert await ask(url, "/for/0.25") == (200, "held")
+        await until(lambda: rate._dropped == {"holds_for": 2})  # it looks now and then
         assert len(records) == 1
-        assert served.watchdog is not None
-        served.watchdog._rate.every_s = 0
+        rate.every_s = 0
         assert await ask(url, "/for/0.25") == (200, "held")
+    assert await held_total("holds_for") == before + 4
     assert len(records) == 2
     assert "(2 more of this view since the last such line.)" in records[1].getMessage()
-    assert await held_total("holds_for") == before + 4
 
 
 async def test_who_waits_or_is_short_or_runs_in_a_thread_is_not_told(
@@ -220,10 +224,15 @@ async def test_time_without_a_core_is_nobodys_fault(
 ) -> None:
     before = await held_total("holds_for")
     monkeypatch.setattr(starving, "run_delay", lambda native_id: time.monotonic())  # as if it never got one
-    async with serve(asgi(app, views="loop")) as url:
+    served = asgi(app, views="loop")
+    assert served.watchdog is not None
+    delays = served.watchdog._delays
+    async with serve(served) as url:
+        await ask(url, "/short")
+        await until(lambda: delays._seen)  # of a thread that it has not looked at yet it knows none
         assert await ask(url, "/for/0.3") == (200, "held")
-    assert not records
     assert await held_total("holds_for") == before
+    assert not records
 
 
 def test_a_thread_that_runs_was_not_without_a_core_for_longer_than_it_lives() -> None:
@@ -300,7 +309,7 @@ async def test_cancelling_exceptions_and_values_pass_through() -> None:
 
 async def test_it_looks_on_when_one_view_cannot_be_described(records: list[logging.LogRecord]) -> None:
     """As where the application's routing raises: the next view is told."""
-    watchdog = Watchdog()
+    watchdog = Watchdog(0.02)
     watchdog.start()
     thread = watchdog._thread
 
