@@ -120,7 +120,7 @@ async def test_queries_are_recorded(start: Callable[..., Any], db: SQLAlchemy, m
     assert query.statement is not None
     assert "SELECT" in query.statement
     assert query.parameters == [("nobody",)]
-    assert 0 < query.duration < 5
+    assert 0 < query.duration < 60
     assert query.end_time - query.start_time == query.duration
     assert query.location == "<unknown>", "the application is called test_app, and this file is not"
     await context.pop(None)

@@ -192,7 +192,7 @@ def test_processes_that_start_at_once_migrate_once(start: Callable[..., Run], ur
         subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    outputs = [process.communicate(timeout=60)[1] for process in processes]
+    outputs = [process.communicate(timeout=110)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 3, outputs
     assert sum("Running upgrade  -> aaa" in output for output in outputs) == 1, outputs
 

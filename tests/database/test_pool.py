@@ -20,7 +20,7 @@ from decant.database.pool import BridgedQueuePool
 async def pooled(url: str, **options: object) -> AsyncIterator[AsyncEngine]:
     engine = create_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
-        **{"poolclass": BridgedQueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 20, **options},
+        **{"poolclass": BridgedQueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 60, **options},
     )
     try:
         yield engine
@@ -54,7 +54,7 @@ async def test_threads_and_tasks_share_a_pool_without_stalls(database_url: str, 
             *(threads.run(ask, sync) for _ in range(40)),
             *(bridged(task()) for _ in range(40)),
         )
-        assert time.monotonic() - started < 15, "SQLAlchemy's own pool waits for its time-out"
+        assert time.monotonic() - started < 50, "SQLAlchemy's own pool waits for its time-out"
         pool = sync.pool
         assert (pool.checkedin(), pool.checkedout()) == (size, 0)
     threads.close()
@@ -109,7 +109,7 @@ async def test_a_cancelled_waiter_passes_on_what_it_was_given(database_url: str)
 
 async def test_a_connection_that_cannot_be_opened_leaves_no_one_waiting(database_url: str) -> None:
     """When opening fails, the next waiter tries at once, instead of waiting for its time-out."""
-    async with pooled(database_url, pool_timeout=30) as engine:
+    async with pooled(database_url, pool_timeout=60) as engine:
         failures = 3
 
         @event.listens_for(engine.sync_engine, "do_connect")
@@ -129,7 +129,7 @@ async def test_a_connection_that_cannot_be_opened_leaves_no_one_waiting(database
         started = time.monotonic()
         outcomes = await asyncio.gather(*(turn() for _ in range(10)))
         assert sorted(outcomes) == ["refused"] * 3 + ["served"] * 7
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 50
 
 
 async def test_overflow_connections_are_closed_when_returned(database_url: str) -> None:
