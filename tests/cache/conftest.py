@@ -44,8 +44,9 @@ class Memcached:
     def start(self) -> None:
         assert MEMCACHED is not None
         self.process = subprocess.Popen([MEMCACHED, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-u", "nobody"])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
+            assert self.process.poll() is None, "memcached ended"
             try:
                 socket.create_connection(("127.0.0.1", self.port)).close()
                 return
@@ -82,7 +83,7 @@ class Cluster(Server):
         super().start("--cluster-enabled", "yes", *arguments, loaded=loaded)
         with redis.Redis(port=self.port) as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True):
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
@@ -107,15 +108,18 @@ def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         )
         free.close()
         process = subprocess.Popen([PROGRAM, "sentinel.conf", "--sentinel"], cwd=folder, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with suppress(OSError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            time.sleep(0.02)
-        yield port
-        process.kill()
-        process.wait()
+        try:
+            deadline = time.monotonic() + 30
+            while True:
+                assert time.monotonic() < deadline
+                with suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                time.sleep(0.02)
+            yield port
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(params=BACKENDS)
@@ -124,18 +128,18 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     kind = request.param
     config: dict[str, Any] = {"CACHE_TYPE": kind}
     if kind == "RedisCache":
-        config |= {"CACHE_REDIS_URL": request.getfixturevalue("redis_url"), "REDIS_DEADLINE_S": 5.0}
+        config |= {"CACHE_REDIS_URL": request.getfixturevalue("redis_url"), "REDIS_DEADLINE_S": 30.0}
     elif kind == "RedisClusterCache":
         config |= {"CACHE_REDIS_CLUSTER": f"127.0.0.1:{request.getfixturevalue('cluster').port}"}
-        config |= {"CACHE_OPTIONS": {"deadline_s": 5.0}, "CACHE_KEY_PREFIX": f"{tmp_path.name}:"}
+        config |= {"CACHE_OPTIONS": {"deadline_s": 30.0}, "CACHE_KEY_PREFIX": f"{tmp_path.name}:"}
     elif kind == "RedisSentinelCache":
         config |= {"CACHE_REDIS_SENTINELS": [("127.0.0.1", request.getfixturevalue("sentinel"))]}
-        config |= {"CACHE_OPTIONS": {"deadline_s": 5.0}, "CACHE_KEY_PREFIX": f"{tmp_path.name}:"}
+        config |= {"CACHE_OPTIONS": {"deadline_s": 30.0}, "CACHE_KEY_PREFIX": f"{tmp_path.name}:"}
     elif kind == "MemcachedCache":
         port = request.getfixturevalue("memcached").port
         prefix = f"{tmp_path.name}{time.monotonic_ns()}:"
         config |= {"CACHE_MEMCACHED_SERVERS": [f"127.0.0.1:{port}"], "CACHE_KEY_PREFIX": prefix}
-        config |= {"CACHE_OPTIONS": {"deadline_s": 5.0}}
+        config |= {"CACHE_OPTIONS": {"deadline_s": 30.0}}
     elif kind == "FileSystemCache":
         config |= {"CACHE_DIR": str(tmp_path / "cache")}
     return config

@@ -52,7 +52,7 @@ async def test_views_of_every_kind(simple: Pair) -> None:
         return {"n": number()}
 
     @app.get("/tuple")
-    @cache.cached(timeout=dt.timedelta(milliseconds=200))
+    @cache.cached(timeout=dt.timedelta(seconds=59, milliseconds=200))
     async def as_tuple() -> Any:
         return f"n{number()}", 201, {"X-Mine": "1"}
 
@@ -333,8 +333,9 @@ async def test_hit_indication(simple: Pair, counter: Counter) -> None:
 
 
 @pytest.mark.parity("caching", "cached: attributes of the result")
-async def test_attributes_of_the_result(simple: Pair, counter: Counter) -> None:
-    app, cache = simple
+async def test_attributes_of_the_result(make: Make, counter: Counter) -> None:
+    now = [0.0]
+    app, cache = make({"CACHE_TYPE": "SimpleCache", "CACHE_OPTIONS": {"clock": lambda: now[0]}})
 
     @app.get("/hello/<name>")
     @cache.cached(timeout=60)
@@ -346,7 +347,7 @@ async def test_attributes_of_the_result(simple: Pair, counter: Counter) -> None:
     assert hello.__name__ == "hello"
     hello.cache_timeout = 0.05
     assert await text(app, "/hello/ada") == "ada1"
-    await asyncio.sleep(0.06)
+    now[0] += 0.06
     assert await text(app, "/hello/ada") == "ada2"
     async with app.app_context():
         assert await hello.uncached("bob") == "bob3"
@@ -380,9 +381,10 @@ async def test_delete_cached(simple: Pair, counter: Counter) -> None:
 
 @pytest.mark.parity("caching", "CachedResponse(response, timeout)")
 @pytest.mark.parametrize("seconds", [1.0, dt.timedelta(minutes=1)])
-async def test_a_response_has_a_time_of_its_own(simple: Pair, counter: Counter, seconds: Any) -> None:
+async def test_a_response_has_a_time_of_its_own(make: Make, counter: Counter, seconds: Any) -> None:
     """Whose name collides with the timeout of Quart's responses, which is put back."""
-    app, cache = simple
+    now = [0.0]
+    app, cache = make({"CACHE_TYPE": "SimpleCache", "CACHE_OPTIONS": {"clock": lambda: now[0]}})
     sent: list[Any] = []
 
     @app.get("/")
@@ -401,9 +403,8 @@ async def test_a_response_has_a_time_of_its_own(simple: Pair, counter: Counter, 
     first = await app.test_client().get("/")
     assert (await first.get_data(), first.headers["X-Mine"]) == (b"1", "1")
     assert await text(app, "/") == "1"
-    if seconds == 1.0:
-        await asyncio.sleep(1.05)
-        assert await text(app, "/") == "2"
+    now[0] += 1.05
+    assert await text(app, "/") == ("2" if seconds == 1.0 else "1")
     assert set(sent) == {...}, "no deadline for sending"
 
 

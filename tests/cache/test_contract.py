@@ -153,14 +153,14 @@ async def test_touch_only_lengthens_a_life(cache: Cache) -> None:
 
 async def test_a_lock_is_given_back_by_its_owner_only(cache: Cache) -> None:
     backend = cache.cache
-    assert await backend.lock("name", "mine", 10)
-    assert not await backend.lock("name", "yours", 10)
+    assert await backend.lock("name", "mine", 60)
+    assert not await backend.lock("name", "yours", 60)
     await backend.unlock("name", "yours")
     assert await backend.locked("name")
-    await backend.extend_lock("name", 10)
+    await backend.extend_lock("name", 60)
     await backend.unlock("name", "mine")
     assert not await backend.locked("name")
-    assert await backend.lock("name", "yours", 10)
+    assert await backend.lock("name", "yours", 60)
 
 
 @pytest.mark.parametrize("key", ["with space", "line\nbreak", "x" * 1000, "ü☃", "../../etc/passwd", "", "*", "a\x00b"])

@@ -16,7 +16,7 @@ from tests.valkey import Server
 from .conftest import Counter, Make, Memcached, needs_memcached
 
 DEADLINE_S = 1.0
-SLACK_S = 2.0  # a busy machine's
+SLACK_S = 8.0  # a busy machine's
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +61,9 @@ async def test_redis_is_away(make: Make, server: Server, how: str, caplog: pytes
         took = time.monotonic() - started
         assert (response.status_code, await response.get_data()) == (200, f"{number} {number}".encode())
         assert took < 3 * DEADLINE_S + SLACK_S, "the page, the function and the fragment: one deadline each"
-    started = time.monotonic()
+    refused = cache.cache.client.lane().breaker.refused
     assert (await client.get("/")).status_code == 200
-    assert time.monotonic() - started < DEADLINE_S, "the breaker is open"
+    assert cache.cache.client.lane().breaker.refused > refused, "the breaker is open"
     lines = [record for record in caplog.records if record.name == "decant.cache" and record.levelname == "ERROR"]
     assert 1 <= len(lines) <= 2, "one line a minute for each kind of failure"
     async with app.app_context():
@@ -118,14 +118,19 @@ async def test_memcached_is_away(make: Make, counter: Counter, no_blocking: Any)
     server = await asyncio.to_thread(Memcached)
     await asyncio.to_thread(server.start)
     try:
-        app, cache = make({"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": [f"127.0.0.1:{server.port}"]})
+        app, cache = make(
+            {"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": [f"127.0.0.1:{server.port}"]},
+            CACHE_OPTIONS={"deadline_s": 5.0},
+        )
         f = cache.cached(key_prefix="k")(counter.__call__)
         async with app.app_context():
             assert [await f(), await f()] == [1, 1]
             await asyncio.to_thread(server.stop)
             assert [await f(), await f()] == [2, 3]
-            with pytest.raises(Unavailable, match="did not answer; not asked again"):
-                await cache.get("k")
+            for _ in range(2):  # it is asked the first time if the second is over
+                with pytest.raises(Unavailable) as caught:
+                    await cache.get("k")
+            assert "did not answer; not asked again" in str(caught.value)
             await asyncio.to_thread(server.start)
             async with asyncio.timeout(30):
                 while await f() != await f():

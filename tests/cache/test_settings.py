@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -226,6 +227,12 @@ def test_files(tmp_path: Path, no_blocking: BlockBuster) -> None:
         newest = folder / f"{hashlib.md5(b'key19').hexdigest()}.cache"
         newest.write_bytes(b"half")
         assert await backend.get("key19") is None, "a broken file is a miss"
+        await backend.set_many({f"key{number}": number for number in range(5)})
+        for file in folder.glob("*.cache"):
+            os.utime(file, (4_000_000_000, 4_000_000_000))  # by a clock that was put back since
+        await backend.set("newest", 1)
+        assert await backend.get("newest") == 1
+        assert len(list(folder.glob("*.cache"))) == 5
         await backend.clear()
 
     no_blocking.deactivate()  # the test itself looks at the files
@@ -270,7 +277,7 @@ async def test_a_cache_of_cachelib_is_called_in_threads(make: Make) -> None:
         backend = cache.cache
         assert isinstance(backend, ThreadedCache)
         assert [await f(), await f(), await m(), await m()] == [{"n": 1}, {"n": 1}, 2, 2]
-        assert await cache.set_many({"a": 1, "b": 2}, timeout=0.5) == ["a", "b"]
+        assert await cache.set_many({"a": 1, "b": 2}, timeout=60.5) == ["a", "b"]
         assert await cache.get_many("a", "x") == [1, None]
         assert (await cache.add("a", 2), await cache.has("a"), await cache.delete("a")) == (False, True, True)
         assert (await backend.inc("n"), await backend.dec("n", 3)) == (1, -2)
@@ -295,7 +302,7 @@ async def test_where_redis_is(make: Make, redis_url: str) -> None:
         {"CACHE_REDIS_URL": redis_url, "CACHE_OPTIONS": {"deadline_s": 5.0, "health_check_interval": 30}},
     ]
     for number, config in enumerate(configs):
-        app, cache = make({"CACHE_TYPE": "RedisCache", **config})
+        app, cache = make({"CACHE_TYPE": "RedisCache", "REDIS_DEADLINE_S": 5.0, **config})
         async with app.app_context():
             await cache.set("shared", number)
             assert await client.get("flask_cache_shared") == str(number).encode(), "Flask-Caching's prefix and form"
@@ -428,12 +435,13 @@ def test_a_wrong_place_of_several_servers_stops_the_start(config: dict[str, Any]
 
 
 @pytest.mark.parametrize("kind", ["RedisClusterCache", "RedisSentinelCache"])
-async def test_several_servers_that_are_away(make: Make, kind: str) -> None:
+async def test_several_servers_that_are_away(make: Make, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Views compute, each within one deadline, and then the breaker refuses at once."""
     config = {"CACHE_TYPE": kind, "CACHE_REDIS_CLUSTER": "127.0.0.1:1", "CACHE_REDIS_SENTINELS": [("127.0.0.1", 1)]}
     app, cache = make(config)
     f = cache.cached(key_prefix="k")(lambda: 1)
     async with app.app_context():
+        monkeypatch.setattr(cache.cache._breaker, "_clock", lambda: 0.0)
         for _ in range(6):
             assert await f() == 1
         with pytest.raises(RedisUnavailable, match="not asked again"):
@@ -447,7 +455,9 @@ async def test_several_memcached_servers_share_the_keys(make: Make, memcached: M
     await asyncio.to_thread(second.start)
     try:
         servers = [f"127.0.0.1:{memcached.port}", ("127.0.0.1", second.port)]
-        app, cache = make({"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": servers})
+        app, cache = make(
+            {"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": servers}, CACHE_OPTIONS={"deadline_s": 5.0}
+        )
         async with app.app_context():
             values = {f"key{number}": number for number in range(40)}
             await cache.set_many(values)

@@ -98,17 +98,21 @@ async def test_whenever_it_is_cancelled_the_lock_is_given_back(make: Make, confi
 async def test_if_it_fails_those_who_wait_compute_at_once_and_side_by_side(cache: Cache) -> None:
     """An error is each caller's own; there is no queue of failures."""
     running: list[int] = []
+    everybody = asyncio.Event()
 
     @cache.cached(key_prefix="k")
     async def f() -> None:
         running.append(1)
-        await asyncio.sleep(0.5)
+        if len(running) == 20:
+            everybody.set()
+        if len(running) == 1:
+            await asyncio.sleep(0.1)  # the others wait for it
+        else:
+            await asyncio.wait_for(everybody.wait(), 30)
         raise LookupError(f"number {len(running)}")
 
-    started = time.monotonic()
     answers = await asyncio.gather(*(f() for _ in range(20)), return_exceptions=True)
-    assert all(isinstance(answer, LookupError) for answer in answers)
-    assert time.monotonic() - started < 8, "not 20 times half a second"
+    assert [type(answer) for answer in answers] == [LookupError] * 20, "none waits for another's end"
     assert len(running) == 20
 
 
@@ -153,7 +157,7 @@ async def test_a_computation_does_not_wait_for_itself(simple: Pair, kind: str) -
         return f"outer {wait(inner())}"
 
     app.add_url_rule("/", "page", cache.cached()(sync_view if kind == "sync" else view))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answers = [await app.test_client().get("/") for _ in range(2)]
     assert [await answer.get_data(as_text=True) for answer in answers] == ["outer inner"] * 2
 
@@ -163,19 +167,19 @@ async def test_a_crashed_holder_of_the_lock_is_waited_for_no_longer_than_its_lea
     f = cache.cached(key_prefix="k")(lambda: 1)
     async with app.app_context():
         backend: BaseCache = cache.cache
-        assert await backend.lock("_decant_flight_k", "of a process that was killed", 1.0)
         started = time.monotonic()
+        assert await backend.lock("_decant_flight_k", "of a process that was killed", 1.0)
         assert await f() == 1
         waited_s = time.monotonic() - started
-        least_s = 0.0 if config["CACHE_TYPE"] == "MemcachedCache" else 0.3  # it counts whole seconds of its clock
+        least_s = 0.0 if config["CACHE_TYPE"] == "MemcachedCache" else 0.9  # it counts whole seconds of its clock
         assert least_s < waited_s < 30
         await backend.aclose()
 
 
 async def test_a_living_holder_keeps_its_lock_past_the_lease(make: Make, redis_url: str, counter: Counter) -> None:
-    """Two processes, here two applications with a cache each, and a computation of two leases: one computes."""
+    """Two processes, here two applications with a cache each, and a computation longer than a lease: one computes."""
     config: dict[str, Any] = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url}
-    config |= {"CACHE_LOCK_TIMEOUT": 1.5, "REDIS_DEADLINE_S": 5.0}
+    config |= {"CACHE_LOCK_TIMEOUT": 3.0, "REDIS_DEADLINE_S": 5.0}
 
     async def call(app: Quart, cache: Cache) -> int:
         f = cache.cached(key_prefix="k")(counter.__call__)
@@ -207,7 +211,7 @@ def test_a_thousand_misses_in_four_processes_compute_once(redis_url: str, kind: 
             assert worker.stdin is not None
             worker.stdin.write("go\n")
             worker.stdin.flush()
-        results = [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
+        results = [json.loads(worker.communicate(timeout=100)[0]) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
@@ -237,8 +241,8 @@ def test_a_killed_process_holds_up_the_others_for_one_lease_only(redis_url: str)
         second.stdin.write("go\n")
         second.stdin.flush()
         assert second.stdout.readline() == "computing\n"
-        assert json.loads(second.communicate(timeout=30)[0])["computed"] == 1
-        assert time.monotonic() - started < 30, "the lease is 2 s, and the computation would have taken 60"
+        assert json.loads(second.stdout.readline())["computed"] == 1
+        assert time.monotonic() - started < 45, "the lease is 2 s, and the computation would have taken 60"
     finally:
         for worker in (first, second):
             if worker is not None:

@@ -335,7 +335,7 @@ class Call:
                     future.set_result(stored)
                     return value if stored else _MISS
             except Exception as error:
-                if once_a_minute(f"refresh {id(self.state)}"):
+                if once_a_minute("refresh", self.state.said):
                     logger.exception("A stale value stays, since computing a new one failed: %s", error)
                 return _MISS
 

@@ -30,6 +30,7 @@ class State:
         self.settings, self.backend, self.shown = settings, backend, shown
         self.flights = Flights(backend, settings.lock_timeout_s)
         self.of_quart = on_quart(app)
+        self.said: dict[str, float] = {}  # for once_a_minute: another application is heard of its own troubles
 
     async def aclose(self) -> None:
         """Close what belongs to the running loop."""
@@ -41,7 +42,7 @@ class State:
         FAILED.inc(reason=type(error).__name__)
         if app is not None and app.debug:
             raise error
-        if once_a_minute(f"{id(self)} {type(error).__name__}"):
+        if once_a_minute(type(error).__name__, self.said):
             away = isinstance(error, Unavailable)  # then the traceback, which is always the same, says nothing more
             logger.error("Exception possibly due to cache backend. %s", error, exc_info=None if away else error)
 

@@ -115,18 +115,20 @@ class FileSystemCache(BaseCache):
         for key, value in values.items():
             self._write(key, value, due)
         if self._threshold:
-            self._prune()
+            self._prune({str(self._file(key)) for key in values})
 
-    def _prune(self) -> None:
+    def _prune(self, written: set[str]) -> None:
         files = [entry for entry in os.scandir(self.path) if entry.name.endswith(_SUFFIX)]
         if len(files) <= self._threshold:
             return
-        ages: list[tuple[bool, float, str]] = []
+        ages: list[tuple[bool, bool, float, str]] = []
         for entry in files:
             with suppress(OSError, struct.error), open(entry.path, "rb") as file:
                 _, due = _HEAD.unpack(file.read(_HEAD.size))
-                ages.append((due > self._clock(), entry.stat().st_mtime_ns, entry.path))
-        for _, _, path in sorted(ages)[: len(files) - self._threshold]:
+                # What was written now goes last, though others seem newer: clocks tick, and are put back.
+                is_new = entry.path in written
+                ages.append((due > self._clock(), is_new, entry.stat().st_mtime_ns, entry.path))
+        for *_, path in sorted(ages)[: len(files) - self._threshold]:
             with suppress(FileNotFoundError):
                 os.unlink(path)
 

@@ -16,12 +16,15 @@ _LINE_EVERY_S: Final = 60.0
 _said: Final[dict[str, float]] = {}
 
 
-def once_a_minute(kind: str) -> bool:
-    """Whether to log this kind of trouble now."""
+def once_a_minute(kind: str, said: dict[str, float] = _said) -> bool:
+    """Whether to log this kind of trouble now.
+
+    :param said: when each kind was logged; that of the process, or of whom it is about.
+    """
     now = time.monotonic()
-    if now - _said.get(kind, -_LINE_EVERY_S) < _LINE_EVERY_S:
+    if now - said.get(kind, -_LINE_EVERY_S) < _LINE_EVERY_S:
         return False
-    _said[kind] = now
+    said[kind] = now
     return True
 
 
