@@ -20,7 +20,7 @@ class Site:
     def __init__(self, database_url: str, redis_url: str, **config: Any) -> None:
         self.app = quart.Quart(__name__)
         urls = {"TASKS_DATABASE_URL": database_url, "REDIS_URL": redis_url}
-        self.app.config |= {**urls, "REDIS_DEADLINE_S": 5, "TASKS_LEASE_S": 2, **config}  # a busy machine keeps it
+        self.app.config |= {**urls, "REDIS_DEADLINE_S": 5, "TASKS_LEASE_S": 10, **config}  # a busy machine keeps it
         self.tasks = Tasks()
         self.called: list[Any] = []
         self.gate = asyncio.Event()

@@ -111,7 +111,7 @@ async def test_a_job_over_the_memory_ceiling_fails_and_is_not_run_again(make_sit
     site = make_site(tasks=jobs.tasks, TASKS_WORKER_MAX_MEMORY_PER_CHILD=400_000)
     async with site.app.app_context():
         job = await jobs.eat.delay(500)
-        await asyncio.wait_for(site.done(job), 30)
+        await asyncio.wait_for(site.done(job), 55)
         assert (await site.record(job)).state == "FAILURE"
         error = await site.error(job)
     assert "worker_max_memory_per_child = 400000" in error.message

@@ -44,7 +44,7 @@ async def run(pool: ProcessPool, name: str, *args: Any, **kwargs: Any) -> Any:
 
 
 async def text_in(file: Path) -> str:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (text := await asyncio.to_thread(lambda: file.exists() and file.read_text())):
             await asyncio.sleep(0.01)
     return text
@@ -187,7 +187,7 @@ async def test_a_process_that_grew_too_large_is_replaced_after_its_job(pool_of: 
 async def test_a_job_that_takes_more_memory_than_allowed_is_killed(pool_of: Pool) -> None:
     pool = pool_of(max_memory_kib=400_000)
     with pytest.raises(TooMuchMemory, match=r"had \d+ KiB, more than worker_max_memory_per_child = 400000"):
-        await asyncio.wait_for(run(pool, "eat", 500, 60), 30)
+        await asyncio.wait_for(run(pool, "eat", 500, 60), 55)
     assert await run(pool, "add", 1) == 1
 
 

@@ -24,7 +24,7 @@ async def stock_worker(site: Site) -> AsyncIterator[Any]:
     await site.redis.set(site.runtime.names.alive, 1)  # Redis has not just been emptied
     running = asyncio.create_task(worker.async_run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             yield worker
     finally:
         while not running.done():  # Python 3.11's wait_for, in redis-py and arq, may lose a cancellation
