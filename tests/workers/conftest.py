@@ -13,6 +13,12 @@ from tests.app.conftest import KEY, app_database_url, database_that_is_used_agai
 __all__ = ["app", "app_database_url", "database_that_is_used_again", "make", "migrated", "settings"]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that a busy machine's database needs to look up a link."""
+    monkeypatch.setattr("app.redirects.rows.DEADLINE_S", 20.0)
+
+
 @pytest.fixture
 async def app(make: Any) -> Quart:
     """With a deadline that a busy machine keeps: clicks whose answer is lost may be lost too."""

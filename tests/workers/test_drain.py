@@ -80,6 +80,7 @@ async def process(*arguments: str, environment: dict[str, str]) -> AsyncIterator
         await child.communicate()
 
 
+@pytest.mark.timeout(300)
 async def test_killed_at_every_point(app: Quart, redis: Redis, environment: dict[str, str]) -> None:
     """Killed after taking, recording, adding, committing, removing a batch, then run again: each click counts once."""
     await add_links(app, 3)
@@ -90,10 +91,10 @@ async def test_killed_at_every_point(app: Quart, redis: Redis, environment: dict
 
         async def run(point: str) -> int:
             worker.stdin.write(f"{point}\n".encode())
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(90):
                 return int(await worker.stdout.readline())
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(90):
             assert await worker.stdout.readline() == b"ready\n"
         for point in (*POINTS, *POINTS):
             for number, slug in enumerate(expected):
@@ -107,11 +108,12 @@ async def test_killed_at_every_point(app: Quart, redis: Redis, environment: dict
     assert await redis.keys(f"{BATCH}*") == []
 
 
+@pytest.mark.timeout(300)
 async def test_a_worker_outlives_redis(make: Any, environment: dict[str, str], tmp_path: Path) -> None:
     """Started without Redis, and with Redis restarted under it, ``decant worker`` goes on by itself."""
     with ExitStack() as stack:
         server = await asyncio.to_thread(stack.enter_context, running(tmp_path))
-        app = await make(REDIS_URL=server.url, REDIS_BREAKER_RESET_S=0.1, REDIS_DEADLINE_S=2.0)
+        app = await make(REDIS_URL=server.url, REDIS_BREAKER_RESET_S=0.1, REDIS_DEADLINE_S=5.0)
         await add_links(app, 1)
         await asyncio.to_thread(server.kill)
         command = ("-m", "decant.cli", "worker", "workers:WorkerSettings")
@@ -119,7 +121,7 @@ async def test_a_worker_outlives_redis(make: Any, environment: dict[str, str], t
             for total in (5, 10):
                 await visit(app, "link0", 5)  # kept by the web process
                 await asyncio.to_thread(server.start)
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(90):
                     while await counts(app) != ({"link0": total}, {"link0": total}):
                         await asyncio.sleep(0.05)
                 await asyncio.to_thread(server.kill)
@@ -174,7 +176,7 @@ async def test_a_worker_that_is_killed_now_and_then(
             await asyncio.sleep(0.01)
 
     async def counted_more_than(number: int) -> int:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(90):
             while (total := sum((await counts(app))[0].values())) <= number:
                 await asyncio.sleep(0.05)
         return total
@@ -191,11 +193,11 @@ async def test_a_worker_that_is_killed_now_and_then(
         await counted_more_than(total)
         stopped.set()
         await clicking
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(90):
             while await redis.llen(QUEUE):
                 await asyncio.sleep(0.05)
         worker.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(90):
             await worker.wait()
     assert await counts(app) == (expected, expected)
 
@@ -239,14 +241,14 @@ async def test_clicks_that_come_while_a_batch_is_counted(app: Quart, redis: Redi
 async def test_days(app: Quart, redis: Redis) -> None:
     """Clicks of several days in one batch are counted on their days, and what is no click is left alone."""
     [link] = await add_links(app, 1)
-    today = (datetime.now(UTC).date() - datetime(1970, 1, 1, tzinfo=UTC).date()).days
+    now = datetime.now(UTC).date()
+    today = (now - datetime(1970, 1, 1, tzinfo=UTC).date()).days
     await redis.rpush(QUEUE, "by-hand")
     fields = {str(link): 6, f"{link}:{today}": 1, f"{link}:{today - 1}": 2, f"{link}:{today - 400}": 3}
     await redis.hset(f"{BATCH}by-hand", mapping=fields)
     async with app.app_context():
         assert await drain(redis) == 6
         found = (await db.session.execute(select(ClickDay.day, ClickDay.clicks))).all()
-    now = datetime.now(UTC).date()
     assert {tuple(row) for row in found} == {(now - timedelta(days=ago), n) for ago, n in ((0, 1), (1, 2), (400, 3))}
 
 
@@ -276,5 +278,5 @@ async def test_a_large_batch(app: Quart, redis: Redis, monkeypatch: pytest.Monke
     await redis.rpush(QUEUE, "large")
     fields: dict[Any, Any] = {f"{link}:{today}": 2 for link in ids} | {str(link): 2 for link in ids}
     await redis.hset(f"{BATCH}large", mapping=fields)
-    async with app.app_context(), asyncio.timeout(30):
+    async with app.app_context(), asyncio.timeout(60):
         assert await drain(redis) == 10_000

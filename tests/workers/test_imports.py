@@ -69,6 +69,7 @@ async def check(app: Quart, ada: Person, import_id: int, number: int) -> None:
     assert [int(row[0]) for row in rows] == [n + 2 for n, row in enumerate(expected) if row[0] == "nowhere"]
 
 
+@pytest.mark.timeout(300)
 async def test_killed_at_every_point(app: Quart, environment: dict[str, str]) -> None:
     """Before and after counting, within a batch's transaction and after it: nothing is lost, nothing is there twice."""
     number = 4200  # nine batches
@@ -80,10 +81,10 @@ async def test_killed_at_every_point(app: Quart, environment: dict[str, str]) ->
 
         async def run(point: str, passed: int) -> int:
             worker.stdin.write(f"{import_id} {point} {passed}\n".encode())
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(90):
                 return int(await worker.stdout.readline())
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(90):
             assert await worker.stdout.readline() == b"ready\n"
         done = []
         for passed in (0, 1):
@@ -122,7 +123,7 @@ async def test_a_worker_that_is_killed(app: Quart, environment: dict[str, str]) 
             assert found.done < number
     async with process(*command, environment=environment):
         await until(number)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while (await state_of(app, import_id)).active:
                 await asyncio.sleep(0.05)
     await check(app, ada, import_id, number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -20,6 +20,19 @@ from workers.jobs.mail import forget_digests, plan_digests, send_confirmation, s
 
 TODAY = datetime.now(UTC).date()
 YESTERDAY = TODAY - timedelta(days=1)
+
+
+class Noon(datetime):
+    """The clock of the jobs: it is never the next day."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Noon:
+        return cls.combine(TODAY, time(12), tz)
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "datetime", Noon)
 
 
 @pytest.fixture
