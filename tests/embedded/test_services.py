@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -52,7 +52,7 @@ def another_user(kind: str, data_dir: Path) -> Iterator[tuple[subprocess.Popen[s
         yield process, process.stdout.readline().strip()
     finally:
         process.stdin.close()
-        process.wait(30)
+        process.wait(60)
         process.stdout.close()
 
 
@@ -69,9 +69,26 @@ def processes_of(data_dir: Path) -> list[psutil.Process]:
     return found
 
 
+def named(word: str, data_dir: Path) -> list[psutil.Process]:
+    """Those of them with the word in their name."""
+    found = []
+    for process in processes_of(data_dir):
+        with suppress(psutil.NoSuchProcess):  # PostgreSQL's come and go
+            if word in process.name():
+                found.append(process)
+    return found
+
+
 def keeper_of(data_dir: Path) -> psutil.Process:
-    [keeper] = [process for process in processes_of(data_dir) if "python" in process.name()]
+    [keeper] = named("python", data_dir)
     return keeper
+
+
+def send_all(number: signal.Signals, data_dir: Path) -> None:
+    """Also to those of which one ends just now, as that of a connection."""
+    for process in processes_of(data_dir):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = REAPED_WITHIN_S) -> None:
@@ -82,7 +99,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float = REAPED_WITHIN
 
 
 def connected(redis_url: str) -> Redis:
-    return Redis.from_url(redis_url, socket_timeout=5)
+    return Redis.from_url(redis_url, socket_timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +156,8 @@ def test_data_survives_a_kill_of_everything(tmp_path: Path) -> None:
             client.set("kept", "7")
             client.execute_command("CONFIG", "SET", "appendfsync", "always")
             client.set("kept too", "8")
-        for process in processes_of(tmp_path):
-            process.suspend()  # so that none can react to the end of another
-        for process in processes_of(tmp_path):
-            process.kill()
+        send_all(signal.SIGSTOP, tmp_path)  # so that none can react to the end of another
+        send_all(signal.SIGKILL, tmp_path)
         wait_until(lambda: not processes_of(tmp_path))
     pid_file = tmp_path / "postgresql/data/postmaster.pid"
     lines = pid_file.read_text().splitlines()
@@ -254,7 +269,7 @@ def test_a_race_of_processes_starts_one_server(tmp_path: Path) -> None:
     users = [start_user("valkey", tmp_path) for _ in range(4)]
     urls = {process.stdout.readline().strip() for process in users if process.stdout}
     assert len(urls) == 1
-    assert len([process for process in processes_of(tmp_path) if "valkey" in process.name()]) == 1
+    assert len(named("valkey", tmp_path)) == 1
     for process in users:
         process.communicate(timeout=60)
         assert process.returncode == 0
@@ -310,7 +325,7 @@ def test_as_root_folders_that_are_closed_to_others_stay_closed(tmp_path: Path) -
         with postgresql(closed / "data") as shared, psycopg.connect(shared.url, autocommit=True) as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS kept (number int)")
             connection.execute("CHECKPOINT")
-            [process] = [found for found in processes_of(tmp_path) if found.ppid() == keeper_of(tmp_path).pid]
+            [process] = keeper_of(tmp_path).children()
             assert process.uids().real != 0
             assert closed.stat().st_mode & 0o777 == 0o700
 
@@ -327,7 +342,7 @@ def test_nobody_else_can_connect(tmp_path: Path) -> None:
         }
         port = int(servers.redis_url.rpartition(":")[2].partition("/")[0])
         assert {address for _, address in listening} == {("127.0.0.1", port)}
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(b"PING\r\n")
             assert connection.recv(100).startswith(b"-NOAUTH")
         if os.geteuid() == 0:
