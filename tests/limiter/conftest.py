@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -30,10 +30,11 @@ def strategy(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def unused_port() -> int:
-    """Where no server listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+def unused_port() -> Iterator[int]:
+    """Where no server listens, nor one of another test begins to."""
+    with socket.socket() as kept:
+        kept.bind(("127.0.0.1", 0))
+        yield int(kept.getsockname()[1])
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ async def limited(no_blocking: BlockBuster, storage_uri: str) -> AsyncIterator[M
         no_blocking.deactivate()  # as before a server's loop runs
         try:
             app = decant.Quart("limited") if app is None else app
-            app.config.update({"RATELIMIT_STORAGE_URI": storage_uri, "REDIS_DEADLINE_S": 5.0, **config})
+            app.config.update({"RATELIMIT_STORAGE_URI": storage_uri, "REDIS_DEADLINE_S": 30.0, **config})
             limiter = Limiter(key_func, app=app, **given)
         finally:
             no_blocking.activate()

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parity("limiter", "CLI flask limiter")
 @pytest.fixture(params=["quart", "flask"])
 def app(request: pytest.FixtureRequest, redis_url: str) -> Any:
     app: Any = (Quart if request.param == "quart" else flask.Flask)("shop")
-    app.config.update(RATELIMIT_STORAGE_URI=redis_url, REDIS_DEADLINE_S=5.0, RATELIMIT_HEADERS_ENABLED=True)
+    app.config.update(RATELIMIT_STORAGE_URI=redis_url, REDIS_DEADLINE_S=30.0, RATELIMIT_HEADERS_ENABLED=True)
     kind: Any = Limiter if request.param == "quart" else face(Limiter)
     limiter = kind(lambda: "me", app=app, default_limits=["50/hour"], application_limits=["100/day"])
 

@@ -290,7 +290,7 @@ async def test_a_slot_around_a_part_of_a_view(limited: Make) -> None:
 def test_a_slot_around_a_part_of_a_flask_view(redis_url: str, across_processes: bool) -> None:
     """with limit.slot("name")."""
     app = flask.Flask("bounded")
-    app.config.update(RATELIMIT_STORAGE_URI=redis_url, REDIS_DEADLINE_S=5.0)
+    app.config.update(RATELIMIT_STORAGE_URI=redis_url, REDIS_DEADLINE_S=30.0)
     reports = face(Limiter)(lambda: "me", app=app).concurrency(1, across_processes=across_processes)
 
     @app.get("/")
@@ -394,7 +394,7 @@ async def test_without_redis_each_process_counts_for_itself(limited: Make, unuse
 def test_on_a_flask_application(redis_url: str, across_processes: bool, kind: str) -> None:
     """In plain threads, through the face: waiting threads are woken by others."""
     app = flask.Flask("bounded")
-    app.config.update(RATELIMIT_STORAGE_URI=redis_url, REDIS_DEADLINE_S=5.0)
+    app.config.update(RATELIMIT_STORAGE_URI=redis_url, REDIS_DEADLINE_S=30.0)
     limiter = face(Limiter)(lambda: "me", app=app)
     bounded = limiter.concurrency(2, queue=2, wait_s=30, across_processes=across_processes)
     inside, open_ = threading.Semaphore(0), threading.Event()

@@ -61,7 +61,7 @@ async def test_the_window_passes(limited: Callable[..., Any], strategy: str) -> 
         while True:
             started = time.monotonic()
             found = await statuses(client, "/", 3)
-            if time.monotonic() - started < 1:
+            if time.monotonic() - started < 0.9:
                 return found
             await asyncio.sleep(passed_s)  # the machine was busy: it took longer than the window
 

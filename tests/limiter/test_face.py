@@ -27,7 +27,7 @@ def uri(request: pytest.FixtureRequest) -> str:
 
 def make(uri: str, key_func: Any = get_remote_address, **options: Any) -> tuple[flask.Flask, Any]:
     app = flask.Flask("test_face")
-    app.config.update(RATELIMIT_STORAGE_URI=uri, REDIS_DEADLINE_S=5.0)
+    app.config.update(RATELIMIT_STORAGE_URI=uri, REDIS_DEADLINE_S=30.0)
     return app, Flask_Limiter(key_func, app=app, **options)
 
 

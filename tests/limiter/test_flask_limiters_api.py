@@ -736,7 +736,7 @@ async def test_timeouts_of_redis_py_are_taken_and_not_used(limited: Make, how: s
         )
     assert warned[0].filename == __file__.replace("test_flask_limiters_api", "conftest")
     options = limiter.storage.redis.options
-    assert (options.deadline_s, options.pool_size) == (5.0, 3)
+    assert (options.deadline_s, options.pool_size) == (30.0, 3)
 
 
 async def test_old_forms_are_accepted_with_a_warning(limited: Make) -> None:

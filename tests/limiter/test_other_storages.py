@@ -22,7 +22,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     try:
         with redis_py.Redis(port=server.port) as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            deadline = time.monotonic() + 30
             while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO", NEVER_DECODE=[]):
+                assert time.monotonic() < deadline
                 time.sleep(0.02)
         yield server
     finally:
@@ -38,7 +40,7 @@ def storage_uri(server: Server) -> str:
 async def test_limits_in_a_redis_cluster(limited: Callable[..., Any], server: Server, strategy: str) -> None:
     """One step for each limit; a denied request does not consume the others; without it, the limiter does what it is
     told."""
-    options = {"storage_options": {"deadline_s": 5}, "meta_limits": ["5/day"], "on_storage_error": "deny"}
+    options = {"storage_options": {"deadline_s": 30}, "meta_limits": ["5/day"], "on_storage_error": "deny"}
     app, limiter = limited(lambda: "me", strategy=strategy, **options)
 
     @app.get("/")
