@@ -62,7 +62,7 @@ def test_each_step_may_come_from_another_task(run: Run) -> None:
         async with aclosing(asynchronous(seen)) as steps:
             for _ in range(2):
                 numbers.append(await asyncio.create_task(bridged(anext(steps))))
-                numbers.append(await asyncio.wait_for(bridged(anext(steps)), 5))
+                numbers.append(await asyncio.wait_for(bridged(anext(steps)), 60))
             await bridged(steps.aclose())
         return numbers
 
@@ -131,10 +131,12 @@ def test_a_sync_generator_waits_in_threads(run: Run) -> None:
 def test_cancelling_the_sender_closes_the_generator(run: Run) -> None:
     """The client goes away in the middle of a step: the body's finally block runs, and may wait."""
     seen: list[str] = []
+    waits = asyncio.Event()
 
     async def endless() -> AsyncIterator[int]:
         try:
             yield row(1)
+            waits.set()
             wait(asyncio.get_running_loop().create_future())
         finally:
             row(0)
@@ -146,7 +148,7 @@ def test_cancelling_the_sender_closes_the_generator(run: Run) -> None:
 
     async def main() -> None:
         task = asyncio.create_task(bridged(send()))
-        await asyncio.sleep(0.02)
+        await waits.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -123,7 +123,7 @@ def script(source: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(source)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
 
@@ -215,12 +215,12 @@ def test_a_forked_child_has_a_loop_of_its_own_and_leaves_its_parents_alone() -> 
             timer = threading.Timer(0.01, loop.call_soon_threadsafe, [event.set])
             timer.start()
             started = time.monotonic()
-            await asyncio.wait_for(event.wait(), 5)
-            assert time.monotonic() - started < 2, "nobody woke the loop before its own time limit did"
+            await asyncio.wait_for(event.wait(), 50)
+            assert time.monotonic() - started < 40, "nobody woke the loop before its own time limit did"
             timer.join()
 
         async def answered():
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(50):
                 while not answers:
                     await asyncio.sleep(0.001)
 

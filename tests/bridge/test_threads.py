@@ -24,7 +24,7 @@ async def value(result: Any) -> Any:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -179,7 +179,7 @@ def test_nested_callbacks_run_on_the_thread_that_waits(run: Run, one: Threads) -
     async def main() -> set[int]:
         current_threads.set(one)
         assert not thread_waits()
-        return await asyncio.wait_for(in_thread(work, 4), 10)
+        return await asyncio.wait_for(in_thread(work, 4), 60)
 
     assert len(run(main())) == 1
 
@@ -192,7 +192,7 @@ def test_children_of_what_a_thread_waits_for_use_that_thread(run: Run, one: Thre
 
     async def main() -> list[int]:
         current_threads.set(one)
-        return await asyncio.wait_for(in_thread(lambda: wait(three())), 10)
+        return await asyncio.wait_for(in_thread(lambda: wait(three())), 60)
 
     assert run(main()) == [0, 1, 2]
 
@@ -219,7 +219,7 @@ def test_many_threads_and_waits_at_once(debug_run: Run) -> None:
         return sum(wait(value(number)) for _ in range(10))
 
     async def main() -> list[int]:
-        return await asyncio.wait_for(asyncio.gather(*(pool.run(work, number) for number in range(200))), 30)
+        return await asyncio.wait_for(asyncio.gather(*(pool.run(work, number) for number in range(200))), 100)
 
     assert debug_run(main()) == [10 * number for number in range(200)]
     assert (pool.busy, pool.queued) == (0, 0)
@@ -270,16 +270,21 @@ def test_a_call_cancelled_in_the_queue_never_runs(run: Run, one: Threads) -> Non
 
 def test_closing_refuses_what_is_queued(run: Run, one: Threads) -> None:
     """The running function ends as usual, the queued caller is told, and nobody hangs."""
+    started = threading.Event()
+
+    def work(gate: threading.Event) -> bool:
+        started.set()
+        return gate.wait()
 
     async def main() -> None:
         gate = threading.Event()
-        running = asyncio.create_task(one.run(gate.wait))
-        await until(lambda: one.busy == 1)
+        running = asyncio.create_task(one.run(work, gate))
+        await until(started.is_set)  # a call counts as busy before its thread has begun with it
         queued = asyncio.create_task(one.run(int))
         await until(lambda: one.queued == 1)
         one.close()
         with pytest.raises(Overloaded, match="closed"):
-            await asyncio.wait_for(queued, 20)
+            await asyncio.wait_for(queued, 60)
         gate.set()
         assert await running is True
         assert (one.busy, one.queued) == (0, 0)
@@ -290,7 +295,7 @@ def test_closing_refuses_what_is_queued(run: Run, one: Threads) -> None:
 def test_a_cancelled_thread_is_stopped_in_its_wait(run: Run, one: Threads) -> None:
     """The wait raises CancelledError once; clean-up may wait; the caller waits for all that."""
     seen: list[str] = []
-    one.grace_s = 20
+    one.grace_s = 60
 
     def work() -> None:
         try:
@@ -316,7 +321,7 @@ def test_a_cancelled_thread_is_stopped_in_its_wait(run: Run, one: Threads) -> No
 def test_a_second_cancellation_does_not_cut_the_clean_up_off(run: Run, one: Threads) -> None:
     """A timeout and then a client that goes away: the thread still has grace_s, and its clean-up may wait."""
     seen: list[str] = []
-    one.grace_s = 20
+    one.grace_s = 60
 
     def work(cleaning: asyncio.Event, go: asyncio.Event) -> None:
         try:
@@ -345,7 +350,7 @@ def test_a_second_cancellation_does_not_cut_the_clean_up_off(run: Run, one: Thre
 def test_a_cancelled_thread_is_stopped_at_its_next_wait(run: Run, one: Threads) -> None:
     """It computes when the cancellation comes: the next wait raises, before anything is awaited."""
     awaited: list[str] = []
-    one.grace_s = 20
+    one.grace_s = 60
     started = threading.Event()
 
     async def touch() -> None:
@@ -373,7 +378,7 @@ def test_a_cancelled_thread_is_stopped_at_its_next_wait(run: Run, one: Threads) 
 def test_a_cancellation_that_crosses_an_answer_is_not_lost(run: Run, one: Threads) -> None:
     """What the thread waits for ends in the very turn in which the caller is cancelled: its next wait raises."""
     awaited: list[str] = []
-    one.grace_s = 20
+    one.grace_s = 60
 
     async def touch() -> None:
         awaited.append("touched")
@@ -445,7 +450,7 @@ def test_a_nested_callback_is_stopped_too(run: Run, one: Threads) -> None:
             await task
         assert one.busy == 0
 
-    one.grace_s = 20
+    one.grace_s = 60
     run(main())
     assert seen == ["waits", "inner", "loop", "outer"]
 
@@ -471,7 +476,7 @@ def test_a_thread_that_does_not_stop_is_abandoned(run: Run, one: Threads, caplog
         await until(started.is_set)
         task.cancel()
         with caplog.at_level(logging.WARNING, "decant.bridge"), pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 20)
+            await asyncio.wait_for(task, 60)
         assert one.busy == 1
         gate.set()
         await until(lambda: one.busy == 0)
@@ -571,7 +576,7 @@ def test_a_loop_closed_while_a_thread_waits_ends_the_wait(caplog: pytest.LogCapt
     loop.run_until_complete(main())
     tasks = asyncio.all_tasks(loop)
     loop.close()
-    assert ended.wait(20)
+    assert ended.wait(60)
     pool.close()
     assert errors[0] == "the event loop was closed while a thread waited for it"
     assert "closed" in errors[1]
