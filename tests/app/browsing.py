@@ -31,6 +31,7 @@ FLAGS = [
 expect.set_options(timeout=30_000)  # milliseconds
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; DECANT_TEST_CHROMIUM names another"),
 ]
 

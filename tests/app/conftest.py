@@ -7,7 +7,7 @@ import html
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -86,8 +86,16 @@ def empty(url: str, *, is_used: bool = False) -> None:
             sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})").format(table, sql.Identifier(table)) for table in tables
         )
         if used := [sql.Identifier(table) for (table,) in connection.execute(has_rows)]:
-            connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(used)))
+            truncate(connection, used)
         connection.execute(SEQUENCES)
+
+
+def truncate(connection: psycopg.Connection[Any], tables: list[sql.Identifier]) -> None:
+    """Again where somebody was still reading them, in another order."""
+    while True:
+        with suppress(psycopg.errors.DeadlockDetected):
+            connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(tables)))
+            return
 
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"

@@ -27,6 +27,7 @@ def test_the_documentation_has_every_setting() -> None:
     assert [key for key in Settings.model_fields if f"`{key}`" not in page] == []
 
 
+@pytest.mark.timeout(300)
 def test_without_a_database_one_is_embedded_and_migrated(settings: dict[str, Any], tmp_path: Path) -> None:
     """With REDIS_URL alone set, plain Hypercorn serves on an embedded PostgreSQL; what is stored is there next time."""
     given = {key: value for key, value in settings.items() if key not in ("DATABASE_URL", "SECRET_KEY")}
@@ -69,7 +70,7 @@ def test_a_wrong_setting_stops_the_server(settings: dict[str, Any]) -> None:
     """Hypercorn ends at once, with the key, the value and what is allowed (its status is its own)."""
     environment = {**os.environ, "DATABASE_URL": settings["DATABASE_URL"], "REDIS_URL": "http://nowhere"}
     command = [sys.executable, "-m", "hypercorn", "--bind", "127.0.0.1:0", "app.asgi:app"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert "REDIS_URL = 'http://nowhere' is not valid: a Redis URL is needed" in result.stderr
     assert "Running on" not in result.stderr
 
@@ -98,7 +99,7 @@ structlog.get_logger("own").info("an event", number=3)
 def test_logs_have_the_request_and_no_local_variables(kind: str) -> None:
     """One line per event with the request's id; a traceback shows no values, among which passwords are."""
     result = subprocess.run(
-        [sys.executable, "-c", LOGGING.format(kind=kind)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", LOGGING.format(kind=kind)], capture_output=True, text=True, timeout=100, check=True
     )
     assert "it failed" in result.stderr
     assert "correct horse battery" not in result.stderr.replace('fail("correct horse battery")', "")

@@ -26,7 +26,7 @@ def run(settings: dict[str, Any]) -> Any:
             env={**os.environ, **given},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             **options,
         )
 
@@ -38,9 +38,10 @@ def invoke(settings: dict[str, Any]) -> Iterator[Any]:
     """In this one, in a thread: where it ends, what the commands' event loop has open is closed."""
     runner = create_app(settings).test_cli_runner()
     with ThreadPoolExecutor(1) as thread:
-        yield lambda *arguments: thread.submit(runner.invoke, args=["users", *arguments]).result(60)
+        yield lambda *arguments: thread.submit(runner.invoke, args=["users", *arguments]).result(100)
 
 
+@pytest.mark.timeout(300)
 def test_an_administrator_makes_lists_and_promotes_accounts(run: Any, invoke: Any, app_database_url: str) -> None:
     """create asks for the password when none is given; promote and its --revoke; list shows them all."""
     asked = run("create", "Ada", input="correct horse battery\ncorrect horse battery\n")

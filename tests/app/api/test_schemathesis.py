@@ -52,7 +52,7 @@ async def served(app: Quart, paths: Description) -> AsyncIterator[tuple[str, See
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_no_request_is_answered_otherwise_than_described(
     ada: Caller, app: Quart, description: Description, tmp_path: Path
 ) -> None:
@@ -75,7 +75,7 @@ async def test_no_request_is_answered_otherwise_than_described(
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), 280)
+            output, _ = await asyncio.wait_for(process.communicate(), 560)
         finally:
             if process.returncode is None:
                 process.kill()
