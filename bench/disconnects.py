@@ -270,7 +270,12 @@ async def run(count: int, views: Literal["threads", "loop"], seed: int, folder: 
             await asyncio.sleep(0.1)  # Hypercorn closes its side
         left |= more
     engine.dispose()
-    if waiting := [thread.name for thread in threading.enumerate() if "simple_websocket" in thread.name]:
+    for _ in range(100):
+        waiting = [thread.name for thread in threading.enumerate() if "simple_websocket" in thread.name]
+        if not waiting:
+            break
+        await asyncio.sleep(0.1)  # each ends by itself, some time after its handler
+    if waiting:
         left["threads of WebSockets"] = len(waiting)
     logging.getLogger().removeHandler(lines)
     if lines.found:
