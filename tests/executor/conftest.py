@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,13 +18,15 @@ from decant.faces import face
 from decant.testing import Client
 
 KINDS = {"quart": quart.Quart, "decant": decant.Quart, "flask": flask.Flask}
+_numbers = itertools.count()
 
 
 class Site:
     """An application and its executor; ``visit`` runs a function in a view, in a thread, as Flask code runs."""
 
     def __init__(self, kind: str, config: dict[str, Any], executor: Any = None) -> None:
-        self.app: Any = KINDS[kind](__name__)
+        # A name of its own: jobs of earlier tests may end only now, and their metrics count them.
+        self.app: Any = KINDS[kind](f"site_{next(_numbers)}")
         if kind == "decant":
             self.app.test_client_class = Client  # imported by now: on the event loop that would block it
         self.app.secret_key = "for tests"

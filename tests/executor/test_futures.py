@@ -32,7 +32,7 @@ class Gate:
 
     def __call__(self) -> str:
         self.loop.call_soon_threadsafe(self.began.set)
-        assert self.end.wait(20)
+        assert self.end.wait(60)
         return "ended"
 
 
@@ -42,7 +42,7 @@ async def test_futures_are_awaited_as_often_as_one_likes(one: Site) -> None:
     assert await asyncio.gather(future, future) == [5, 5]
     assert await future == 5
     assert future.result() == 5, "done: it does not block"
-    assert await asyncio.wait_for(one.executor.submit(lambda: 6), 10) == 6
+    assert await asyncio.wait_for(one.executor.submit(lambda: 6), 60) == 6
     assert await asyncio.wrap_future(one.executor.submit(lambda: 7)) == 7
     assert await asyncio.get_running_loop().run_in_executor(one.executor, lambda: 8) == 8
 
@@ -93,13 +93,13 @@ async def test_result_never_blocks_the_loop(one: Site) -> None:
         with pytest.raises(TimeoutError):
             future.result(timeout=0.01)
         gate.end.set()
-        return future.result(timeout=10), future.exception()
+        return future.result(timeout=60), future.exception()
 
     async def bridge() -> Any:
         return below()
 
     assert await bridged(bridge()) == ("ended", None)
-    assert await in_thread(lambda: one.executor.submit(lambda: 1).result(10)) == 1
+    assert await in_thread(lambda: one.executor.submit(lambda: 1).result(60)) == 1
 
 
 async def test_who_awaits_is_cancelled_and_so_is_what_has_not_started(one: Site) -> None:
@@ -152,10 +152,12 @@ async def test_an_error_that_nobody_asks_for_is_logged(one: Site, caplog: pytest
     def forgotten() -> None:
         raise LookupError("lost")
 
+    gc.collect()
+    caplog.clear()  # of what earlier tests have left
     assert isinstance(one.executor.submit(forgotten).exception, object)
     with pytest.raises(LookupError):
         await one.executor.submit(forgotten)
-    await one.executor.drain(10)
+    await one.executor.drain(60)
     gc.collect()
     [record] = caplog.records
     assert "forgotten" in record.getMessage()
@@ -168,9 +170,16 @@ async def test_map_is_iterated_on_the_loop(one: Site) -> None:
     """With async for, in order; left early, it runs no more than it must; its error ends it."""
     assert [value async for value in one.executor.map(lambda n: n * n, range(20))] == [n * n for n in range(20)]
     calls: list[int] = []
-    results = one.executor.map(calls.append, range(1000))
+    left = threading.Event()
+
+    def call(number: int) -> None:
+        calls.append(number)
+        assert number == 0 or left.wait(60)
+
+    results = one.executor.map(call, range(1000))
     await anext(results)
     await results.aclose()
+    left.set()
     assert [value async for value in results] == []
     await one.executor.submit(lambda: None)
     assert len(calls) < 10
@@ -188,7 +197,7 @@ async def test_a_map_that_nobody_iterates_runs_to_its_end(one: Site) -> None:
     """As jobs that are submitted one by one."""
     calls: list[int] = []
     one.executor.map(calls.append, range(100))
-    await one.executor.drain(10)
+    await one.executor.drain(60)
     assert calls == list(range(100))
 
 

@@ -37,7 +37,7 @@ async def site(make_site: Callable[..., Site]) -> AsyncIterator[Site]:
 
 async def pid_in(file: Path) -> int:
     """The process of a job that holds."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await asyncio.to_thread(file.exists):
             await asyncio.sleep(0.01)
     return int(await asyncio.to_thread(file.read_text))
@@ -51,7 +51,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pid: int, within_s: float = 20) -> bool:
+def gone(pid: int, within_s: float = 60) -> bool:
     deadline = time.monotonic() + within_s
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -137,7 +137,7 @@ async def test_the_end_kills_what_does_not_end(site: Site, tmp_path: Path) -> No
     queued = site.executor.submit(jobs.square, 1)
     pids = [await pid_in(tmp_path / name) for name in ("one", "two")]
     await site.executor.drain(0.05)
-    assert [type(future.exception()) for future in held] == [WorkerDied] * 2
+    assert [type(error) for error in await asyncio.gather(*held, return_exceptions=True)] == [WorkerDied] * 2
     assert queued.cancelled()
     assert [await asyncio.to_thread(gone, pid) for pid in pids] == [True, True]
 
@@ -163,9 +163,9 @@ def test_flask_has_processes_too(make: Any) -> None:
     with app.test_request_context("/"):
         future = executor.submit(jobs.square, 3)
         future.add_done_callback(callback)
-        assert future.result(30) == 9
+        assert future.result(60) == 9
         assert list(executor.map(jobs.square, range(4), chunksize=2)) == [0, 1, 4, 9]
-    assert done.wait(10)
+    assert done.wait(60)
     assert called == [9]
     executor.shutdown()
 
@@ -203,7 +203,7 @@ def test_no_process_outlives_its_parent(tmp_path: Path, ending: str) -> None:
     assert parent.stdout is not None
     idle = int(parent.stdout.readline())
     assert parent.stdout.readline() == b"ready\n"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while ending != "ends" and not held.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     if ending == "killed":
@@ -211,11 +211,11 @@ def test_no_process_outlives_its_parent(tmp_path: Path, ending: str) -> None:
     elif ending == "interrupted":
         os.killpg(parent.pid, signal.SIGINT)
     try:
-        _, errors = parent.communicate(timeout=15)
+        _, errors = parent.communicate(timeout=30)
     except subprocess.TimeoutExpired:  # one that came in a destructor: whoever pressed it presses again
         assert ending == "interrupted"
         os.killpg(parent.pid, signal.SIGINT)
-        _, errors = parent.communicate(timeout=15)
+        _, errors = parent.communicate(timeout=30)
     assert gone(idle)
     assert not held.exists() or gone(int(held.read_text()))
     assert b"closed" not in errors

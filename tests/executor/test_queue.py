@@ -59,8 +59,8 @@ def test_a_full_queue_is_answered_with_503(make_site: Callable[..., Site], kind:
     site, release = make_site(kind, EXECUTOR_MAX_WORKERS=1, EXECUTOR_MAX_PENDING=0), threading.Event()
 
     def view() -> None:
-        site.executor.submit(release.wait, 10)
-        site.executor.submit(release.wait, 10)
+        site.executor.submit(release.wait, 60)
+        site.executor.submit(release.wait, 60)
 
     site._work = view
     if kind == "flask":
@@ -129,9 +129,10 @@ async def test_the_end_has_a_deadline(make_site: Callable[..., Site], caplog: py
         running, queued = site.executor.submit(waits), site.executor.submit(waits)
         await began.wait()
     assert time.monotonic() - started < 30
-    assert stopped.is_set()
+    assert await asyncio.to_thread(stopped.wait, 60)
     assert queued.cancelled()
-    assert "CancelledError" in type(running.exception()).__name__
+    with pytest.raises(CancelledError):
+        await running
     assert "1 queued jobs were cancelled, 1 running ones stopped" in caplog.text
 
 
@@ -148,7 +149,7 @@ async def test_a_job_that_is_deaf_does_not_hold_the_end_up(
     await gate.began.wait()
     started = time.monotonic()
     await site.executor.drain(0.01)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 50
     assert "of which 1 went on" in caplog.text
     gate.end.set()
     with pytest.raises(Exception, match="stopped before its end"):
@@ -175,7 +176,7 @@ async def test_metrics_show_the_queue(narrow: Site) -> None:
     assert await _metric("decant_executor_refused_total", **labels) == refused + 1
     gate.end.set()
     await asyncio.gather(first, *others, return_exceptions=True)
-    await narrow.executor.drain(10)
+    await narrow.executor.drain(60)
     assert await _metric("decant_executor_running", **labels) == 0
     assert await _metric("decant_executor_jobs_total", outcome="done", **labels) == done + 2
     assert await _metric("decant_executor_jobs_total", outcome="failed", **labels) == failed + 1
@@ -186,16 +187,16 @@ def test_a_closed_loop_does_not_keep_the_queue(make_site: Callable[..., Site]) -
     """Jobs of a loop that was closed without a shutdown fail, 2,000 of them, and others run."""
     site = make_site("quart", EXECUTOR_MAX_WORKERS=1, EXECUTOR_MAX_PENDING=5_000)
     release = threading.Event()
-    blocker = site.executor.submit(release.wait, 10)
+    blocker = site.executor.submit(release.wait, 60)
 
     async def main() -> list[Any]:
         return [site.executor.submit(int) for _ in range(2_000)]
 
     lost = asyncio.run(main())
     release.set()
-    assert blocker.result(10)
-    assert site.executor.submit(lambda: 5).result(10) == 5
-    assert {type(future.exception(10)) for future in lost} == {RuntimeError}
+    assert blocker.result(60)
+    assert site.executor.submit(lambda: 5).result(60) == 5
+    assert {type(future.exception(60)) for future in lost} == {RuntimeError}
 
 
 @pytest.mark.parametrize("began", [False, True])
@@ -216,8 +217,8 @@ def test_a_loop_that_ends_gives_its_workers_back(make_site: Callable[..., Site],
         return futures
 
     lost = asyncio.run(main())
-    assert {type(future.exception(10)) for future in lost} <= {CancelledError, RuntimeError}
-    assert site.executor.submit(lambda: 5).result(10) == 5
+    assert {type(future.exception(60)) for future in lost} <= {CancelledError, RuntimeError}
+    assert site.executor.submit(lambda: 5).result(60) == 5
 
 
 def test_a_job_that_is_cancelled_ends_alone(make_site: Callable[..., Site]) -> None:
@@ -246,7 +247,7 @@ async def test_a_map_that_is_cut_off_by_the_shutdown_ends(narrow: Site) -> None:
     await gate.began.wait()
     narrow.executor.shutdown(wait=False, cancel_futures=True)
     gate.end.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await anext(results) == ("ended", 0)
         with pytest.raises(CancelledError):
             await anext(results)
@@ -286,13 +287,13 @@ if not child:
     status = 0
     try:
         assert executor.futures.done("held") is None
-        assert executor.submit(os.getpid).result(10) == os.getpid()
+        assert executor.submit(os.getpid).result(60) == os.getpid()
         status = 7
     finally:
         os._exit(status)
 _, status = os.waitpid(child, 0)
 release.set()
-assert queued.result(10) == os.getpid()
+assert queued.result(60) == os.getpid()
 print(os.waitstatus_to_exitcode(status))
 """
 
@@ -300,7 +301,7 @@ print(os.waitstatus_to_exitcode(status))
 def test_a_forked_child_has_an_executor_of_its_own() -> None:
     """As under a server that loads the application and then forks: the parent's jobs are the parent's."""
     script = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED]
-    ended = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(script, capture_output=True, text=True, timeout=110, check=False)
     assert (ended.stdout.strip(), ended.stderr) == ("7", "")
 
 
@@ -309,11 +310,11 @@ def test_an_async_view_of_flask_does_not_lend_its_loop(make_site: Callable[..., 
     site, release = make_site("flask"), threading.Event()
 
     async def view() -> Any:
-        return site.executor.submit(release.wait, 10)
+        return site.executor.submit(release.wait, 60)
 
     future = site.visit(lambda: asyncio.run(view()))
     release.set()
-    assert future.result(10) is True
+    assert future.result(60) is True
 
 
 async def test_mounted_flask_waits_on_the_loop_that_serves_it(make_site: Callable[..., Site]) -> None:
@@ -325,7 +326,7 @@ async def test_mounted_flask_waits_on_the_loop_that_serves_it(make_site: Callabl
 
     def view() -> Any:
         with site.app.test_request_context("/below"):
-            return site.executor.submit(lambda: (flask.request.path, wait(here()))).result(10)
+            return site.executor.submit(lambda: (flask.request.path, wait(here()))).result(60)
 
     assert await in_thread(view) == ("/below", asyncio.get_running_loop())
 
@@ -335,11 +336,11 @@ def test_an_executor_does_not_keep_its_applications() -> None:
     executor, app = Executor(), flask.Flask("short-lived")
     executor.init_app(app)
     with app.app_context():
-        assert executor.submit(int, "3").result(10) == 3
+        assert executor.submit(int, "3").result(60) == 3
         executor.shutdown()
     kept = weakref.ref(app)
     del app
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while kept() is not None and time.monotonic() < deadline:  # the job's thread may be about to forget it
         time.sleep(0.01)
         gc.collect()
