@@ -99,20 +99,26 @@ class Running:
         return self._other_url
 
     def _web(self, name: str) -> str:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        process, log = self._keep(self.implementation.web(port), name)
-        url = f"http://127.0.0.1:{port}"
+        with socket.socket() as kept:
+            # Bound, so that nobody else is given it, and beside whoever listens, as we do not.
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            kept.bind(("127.0.0.1", 0))
+            port = int(kept.getsockname()[1])
+            process, log = self._keep(self.implementation.web(port), name)
+            url = f"http://127.0.0.1:{port}"
+            self._wait_for(f"{url}/healthz", process, log)
+        return url
+
+    def _wait_for(self, url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise NotStarted(f"{name} ended with {process.returncode}:\n{_tail(log)}")
-            with suppress(OSError, URLError), urlopen(f"{url}/healthz", timeout=5) as answer:
+                raise NotStarted(f"{log.stem} ended with {process.returncode}:\n{_tail(log)}")
+            with suppress(OSError, URLError), urlopen(url, timeout=5) as answer:
                 if answer.status == 200:
-                    return url
+                    return
             time.sleep(0.1)
-        raise NotStarted(f"{name} does not answer /healthz:\n{_tail(log)}")
+        raise NotStarted(f"{log.stem} does not answer /healthz:\n{_tail(log)}")
 
     def _keep(self, command: Command, name: str) -> tuple[subprocess.Popen[bytes], Path]:
         log = self.logs / f"{name}.log"

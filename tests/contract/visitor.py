@@ -30,8 +30,8 @@ _numbers = count(os.getpid() * 1000 % 16_000_000)
 
 def _address() -> str:
     """One of the loopback network's addresses that no other visitor has: limits by address are each one's own."""
-    number = next(_numbers) % 16_000_000 + 256
-    return f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255 or 1}"
+    rest, last = divmod(next(_numbers) % 16_000_000, 254)
+    return f"127.{rest >> 8}.{rest & 255}.{last + 1}"
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class Visitor:
     def forge(self, name: str, value: str) -> None:
         self._http.cookie_jar.update_cookies({name: value}, URL(self.url))
 
-    async def until(self, path: str, done: Any, within_s: float = 30) -> Any:
+    async def until(self, path: str, done: Any, within_s: float = 60) -> Any:
         """Ask the API for ``path`` until ``done(json)``; its last answer."""
         deadline, pause = asyncio.get_running_loop().time() + within_s, 0.1
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from tests.serving import Peer
@@ -123,8 +124,10 @@ async def raw(world: World) -> None:
     ]
     for head in wrong:
         async with Peer.connect(address) as peer:
-            await peer.send(*head)
-            line = await asyncio.wait_for(peer.reader.readline(), 20)
+            line = b""
+            with suppress(ConnectionError):  # it may be closed before all was sent, or read
+                await peer.send(*head)
+                line = await asyncio.wait_for(peer.reader.readline(), 20)
             assert line == b"" or not line.split()[1].startswith(b"5"), f"{head[0][:60]!r}: {line!r}"
             assert b"root:" not in line
     for _ in range(5):
