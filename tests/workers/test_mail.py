@@ -246,7 +246,7 @@ async def test_old_records_are_forgotten(app: Quart) -> None:
     """After ninety days, in which no schedule comes again."""
     async with app.app_context():
         user = await add_user("ada")
-        now = datetime.now(UTC)
+        now = Noon.now(UTC)
         for ago in (89, 91):
             first = TODAY - timedelta(days=ago)
             db.session.add(Digest(user_id=user.id, kind="daily", first=first, created_at=now - timedelta(days=ago)))
