@@ -303,7 +303,7 @@ def test_streams_and_sockets_that_never_end_are_ended_by_the_deadline(folder: Pr
 
     Each server is asked here, at the same time.
     """
-    command = ("serve", "plain:app", "--bind", "127.0.0.1:0", "--drain", "6", "--server")
+    command = ("serve", "plain:app", "--bind", "127.0.0.1:0", "--drain", "8", "--server")
     started = {server: start(*command, server) for server in ("hypercorn", "uvicorn", "granian")}
     addresses = {server: address_of(running) for server, running in started.items()}
     processes = [process for running in started.values() for process in serving(running)]

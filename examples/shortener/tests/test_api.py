@@ -82,7 +82,7 @@ def test_the_api_is_limited_by_token(app, client, headers):
 def test_two_numbers_are_added(client, headers):
     accepted = client.post("/api/v1/add", json={"x": 2, "y": 0.5}, headers=headers)
     assert accepted.status_code == 202
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while (job := client.get(accepted.location, headers=headers).json)["state"] != "SUCCESS":
         assert time.monotonic() < deadline
     assert job["result"] == 2.5
@@ -95,7 +95,8 @@ def test_clicks_by_day(client, headers):
         client.get("/minutes")
     client.head("/minutes")
     clicks = client.get("/api/v1/links/minutes/clicks", headers=headers).json
-    assert (clicks["total"], clicks["days"][-1]["clicks"], len(clicks["days"])) == (3, 3, 30)
+    assert (clicks["total"], len(clicks["days"])) == (3, 30)
+    assert sum(day["clicks"] for day in clicks["days"][-2:]) == 3  # the day may have ended meanwhile
     assert client.get("/api/v1/links/minutes/clicks?from=2026-02-30", headers=headers).status_code == 422
 
 

@@ -65,7 +65,7 @@ class RedirectTest(unittest.TestCase):
         page = socketio.test_client(self.app, flask_test_client=self.client)
         self.assertEqual(page.emit("watch", ["live", "other", 7], callback=True), ["live"])
         self.client.get("/live")
-        received, deadline = [], time.monotonic() + 5
+        received, deadline = [], time.monotonic() + 30
         while not received and time.monotonic() < deadline:  # told from a thread, after the answer
             received = page.get_received()
             socketio.sleep(0.01)
