@@ -182,7 +182,7 @@ def resize(page: Page, width: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_axe_finds_nothing_and_no_page_scrolls_sideways(base: str, browser: Browser) -> None:
     page, complaints = open_page(browser)
     axe = axe_source()

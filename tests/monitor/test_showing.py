@@ -45,7 +45,7 @@ def test_what_is_large_or_deep_is_cut_and_keeps_nobody_waiting(value: Any) -> No
     begun = time.process_time()
     masked(codec.decode(data))
     text = told(data)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 10
     assert len(text) < 50_000
     assert text.endswith(f"… This is not all: it takes {len(data):,} bytes.")
 
