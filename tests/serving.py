@@ -30,7 +30,7 @@ async def serve(app: Any, **options: Any) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         stop.set()
-        await asyncio.wait_for(task, 15)
+        await asyncio.wait_for(task, 60)
 
 
 class Peer:
@@ -63,12 +63,12 @@ class Peer:
 
     async def status(self) -> int:
         """The status of the next answer."""
-        line = await asyncio.wait_for(self.reader.readline(), 20)
+        line = await asyncio.wait_for(self.reader.readline(), 60)
         return int(line.split()[1])
 
     async def rest(self) -> bytes:
         """Everything until the server closes the connection."""
-        return await asyncio.wait_for(self.reader.read(), 20)
+        return await asyncio.wait_for(self.reader.read(), 60)
 
     def abort(self) -> None:
         """Go away without a word."""

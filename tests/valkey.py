@@ -44,7 +44,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             cwd=self.folder,
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 with redis_py.Redis(port=self.port, retry=Retry(NoBackoff(), 0)) as client:

@@ -54,7 +54,7 @@ async def test_messages_wait_for_their_reader(app: Quart, served: Any) -> None:
     await asyncio.sleep(0.5)
     assert not flooding.done()
     go.set()
-    await asyncio.wait_for(done.wait(), 30)
+    await asyncio.wait_for(done.wait(), 100)
     await flooding
     await asyncio.to_thread(memory.__exit__)
     writer.close()
@@ -84,7 +84,7 @@ async def test_what_is_not_read_for_too_long_ends_the_websocket(app: Quart, serv
         flooding.cancel()
         writer.transport.abort()
     else:
-        assert (await asyncio.wait_for(reader.readexactly(4), 20))[2:] == (1008).to_bytes(2)
+        assert (await asyncio.wait_for(reader.readexactly(4), 60))[2:] == (1008).to_bytes(2)
     await until(lambda: seen)
     await asyncio.gather(flooding, return_exceptions=True)
     writer.close()

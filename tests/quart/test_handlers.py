@@ -52,14 +52,14 @@ async def test_the_pool_has_the_configured_size(app: Quart) -> None:
             most = max(most, running)
             if running == 3:
                 three.set()
-        go.wait(30)
+        go.wait(60)
         with lock:
             running -= 1
         return ""
 
     client = app.test_client()
     calls = [asyncio.create_task(client.get("/")) for _ in range(9)]
-    assert await asyncio.to_thread(three.wait, 30)  # a call counts before its thread has begun with it
+    assert await asyncio.to_thread(three.wait, 60)  # a call counts before its thread has begun with it
     while app.threads.queued < 6:
         await asyncio.sleep(0.005)
     assert (app.threads.busy, app.threads.queued) == (3, 6)
@@ -75,7 +75,7 @@ async def test_views_on_the_loop_share_its_thread_and_wait(app: Quart) -> None:
 
     @app.get("/first")
     def first() -> str:
-        wait(asyncio.wait_for(met.wait(), 20))
+        wait(asyncio.wait_for(met.wait(), 60))
         return str(threading.get_ident() == here)
 
     @app.get("/second")
@@ -144,7 +144,7 @@ async def test_without_a_queue_idle_threads_serve(app: Quart) -> None:
 
     @app.get("/")
     def view() -> str:
-        go.wait(30)
+        go.wait(60)
         return "served"
 
     @app.teardown_request
@@ -153,7 +153,7 @@ async def test_without_a_queue_idle_threads_serve(app: Quart) -> None:
 
     client = app.test_client()
     working = [asyncio.create_task(client.get("/")) for _ in range(2)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while app.threads.busy < 2:
             await asyncio.sleep(0.001)
     assert (await client.get("/")).status_code == 503
@@ -170,7 +170,7 @@ async def test_a_full_queue_is_answered_with_503(app: Quart) -> None:
 
     @app.get("/")
     def view() -> str:
-        go.wait(30)
+        go.wait(60)
         return "served"
 
     client = app.test_client()
@@ -191,7 +191,7 @@ async def test_teardown_hooks_run_though_the_queue_is_full(app: Quart) -> None:
 
     @app.get("/")
     def view() -> str:
-        go.wait(30)
+        go.wait(60)
         return ""
 
     @app.teardown_request
@@ -279,7 +279,7 @@ async def test_the_pool_is_in_the_metrics(app: Quart) -> None:
 
     @app.get("/")
     def view() -> str:
-        go.wait(30)
+        go.wait(60)
         return ""
 
     def value(name: str) -> float | None:
@@ -299,7 +299,7 @@ async def test_the_pool_is_in_the_metrics(app: Quart) -> None:
 
 async def test_forty_blocking_views_run_at_once_by_default(app: Quart) -> None:
     """Each of 80 waits until 40 are there, which fewer threads would never be; the machine's cores do not matter."""
-    together = threading.Barrier(40, timeout=20)
+    together = threading.Barrier(40, timeout=60)
 
     @app.get("/")
     def view() -> str:

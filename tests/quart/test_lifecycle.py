@@ -104,7 +104,7 @@ async def test_a_background_task_does_not_hold_up_the_view_that_started_it(app: 
         return ""
 
     async with app.test_app() as started:
-        await asyncio.wait_for(started.test_client().get("/"), 20)
+        await asyncio.wait_for(started.test_client().get("/"), 60)
         go.set()
     assert ended == ["view", "task"]
 

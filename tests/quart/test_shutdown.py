@@ -123,18 +123,18 @@ async def test_what_is_open_ends_soon_after_the_signal(hypercorn: Any, options: 
         reader, writer, status = await websocket_client(address)
         stack.callback(writer.close)
         assert status == 101
-        assert (await asyncio.wait_for(reader.readexactly(7), 20))[2:] == b"hello"
+        assert (await asyncio.wait_for(reader.readexactly(7), 60))[2:] == b"hello"
         stream, hanging, short = [await stack.enter_async_context(Peer.connect(address)) for _ in range(3)]
         await stream.get("/events")
         assert await stream.status() == 200
         await hanging.get("/hangs")
         await short.get("/short")
-        begun = {await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(2)}
+        begun = {await asyncio.wait_for(process.stdout.readline(), 60) for _ in range(2)}
         assert begun == {b"short begun\n", b"hangs begun\n"}
         process.send_signal(signal.SIGTERM)
         assert await short.status() == 200
-        assert (await asyncio.wait_for(reader.readexactly(4), 20))[2:] == (1001).to_bytes(2)
-        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert (await asyncio.wait_for(reader.readexactly(4), 60))[2:] == (1001).to_bytes(2)
+        output, _ = await asyncio.wait_for(process.communicate(), 60)
     lines = output.decode().splitlines()
     assert process.returncode == 0
     assert "websocket 1001" in lines
@@ -145,14 +145,14 @@ async def test_what_is_open_ends_soon_after_the_signal(hypercorn: Any, options: 
 
 
 async def test_an_idle_server_stops_at_once(hypercorn: Any) -> None:
-    """Nothing waits for a deadline, here of a minute, when nothing is open."""
-    process, address = await hypercorn("-w", "0", "--graceful-timeout", "60", shutdown_timeout_s=60)
+    """Nothing waits for a deadline, here of two minutes, when nothing is open."""
+    process, address = await hypercorn("-w", "0", "--graceful-timeout", "120", shutdown_timeout_s=120)
     async with Peer.connect(address) as peer:
         await peer.get("/short", "Connection: close")
         assert await peer.status() == 200
         await peer.rest()
     process.send_signal(signal.SIGTERM)
-    await asyncio.wait_for(process.communicate(), 30)
+    await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
 
 
@@ -180,7 +180,7 @@ async def test_the_lifespan_ends_what_no_socket_told_of(app: Quart) -> None:
     await app.startup()
     serving = asyncio.create_task(app(scope, messages.get, send))
     await until(lambda: sent)
-    await asyncio.wait_for(app.shutdown(), 20)
-    await asyncio.wait_for(asyncio.gather(serving, return_exceptions=True), 20)
+    await asyncio.wait_for(app.shutdown(), 60)
+    await asyncio.wait_for(asyncio.gather(serving, return_exceptions=True), 60)
     assert seen == [1001]
     assert [(m["type"], m.get("code")) for m in sent] == [("websocket.accept", None), ("websocket.close", 1001)]

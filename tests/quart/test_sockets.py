@@ -88,8 +88,8 @@ async def test_a_body_past_the_limit_is_refused_without_holding_it(
 
 
 async def until(condition: Any) -> None:
-    """Wait, at most twenty seconds."""
-    async with asyncio.timeout(20):
+    """Wait, at most a minute."""
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -307,7 +307,7 @@ async def test_a_body_waits_for_its_reader(app: Quart, served: Any) -> None:
         assert not uploading.done()
         go.set()
         assert await uploading == 200
-        assert b"104857600" in await asyncio.wait_for(peer.reader.readuntil(b"104857600"), 20)
+        assert b"104857600" in await asyncio.wait_for(peer.reader.readuntil(b"104857600"), 60)
     await asyncio.to_thread(memory.__exit__)
     assert memory.peak < 20 * 1024 * 1024
 
@@ -353,7 +353,7 @@ async def test_malformed_requests_are_never_a_server_error(app: Quart, served: A
 
     async with Peer.connect(await served(app)) as peer:
         await peer.send(sent)
-        line = await asyncio.wait_for(peer.reader.readline(), 20)
+        line = await asyncio.wait_for(peer.reader.readline(), 60)
         assert not line or int(line.split()[1]) < 500, line
 
 
@@ -413,7 +413,7 @@ async def websocket_client(address: tuple[str, int], path: str = "/") -> Any:
             [*lines, "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "", ""]
         ).encode()
     )
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
     return reader, writer, int(head.split()[1])
 
 
@@ -445,7 +445,7 @@ async def test_a_websocket_talks_waits_and_is_torn_down(app: Quart, served: Any)
     reader, writer, status = await websocket_client(await served(app))
     assert status == 101
     writer.write(frame(1, b"hello"))
-    assert (await asyncio.wait_for(reader.readexactly(7), 20))[2:] == b"hello"
+    assert (await asyncio.wait_for(reader.readexactly(7), 60))[2:] == b"hello"
     writer.write(frame(8, (4001).to_bytes(2) + b"bye"))
     await until(lambda: len(seen) == 2)
     writer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import io
 import logging
@@ -105,6 +106,8 @@ async def test_a_request_that_is_cut_off_leaves_no_file_open(
 ) -> None:
     """The temporary file goes with its request, of which no error is logged."""
     files: list[weakref.ref[Upload]] = []
+    gc.collect()
+    caplog.clear()  # of what earlier tests have left
     app.request_class = type("Request", (app.request_class,), {"form_data_parser_class": _noting(files)})
 
     @app.post("/")

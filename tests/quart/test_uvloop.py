@@ -94,7 +94,7 @@ def test_a_websocket_talks_and_closes(app: Quart) -> None:
         reader, writer, status = await websocket_client(address)
         assert status == 101
         writer.write(frame(1, b"hello"))
-        assert (await asyncio.wait_for(reader.readexactly(7), 20))[2:] == b"hello"
+        assert (await asyncio.wait_for(reader.readexactly(7), 60))[2:] == b"hello"
         writer.transport.abort()
         await until(lambda: seen)
 
