@@ -50,6 +50,14 @@ async def text_in(file: Path) -> str:
     return text
 
 
+async def begun(held: ProcessJob, file: Path) -> None:
+    """Wait until its function is in the middle, and that is known here."""
+    await text_in(file)
+    async with asyncio.timeout(60):
+        while not held.has_begun:
+            await asyncio.sleep(0.01)
+
+
 def alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -131,7 +139,7 @@ async def test_a_soft_limit_is_raised_inside_wherever_the_function_is(pool_of: P
     pool = pool_of()
     soft = job(name, str(tmp_path / "pid"))
     running = asyncio.create_task(pool.run(soft))
-    await text_in(tmp_path / "pid")
+    await begun(soft, tmp_path / "pid")
     soft.soften()
     assert await running == "tidied up"
     assert await run(pool, "add", 1) == 1
@@ -155,7 +163,7 @@ async def test_a_soft_limit_that_is_not_caught_fails_the_job(pool_of: Pool, tmp_
     pool = pool_of()
     soft = job("hold", str(tmp_path / "pid"))
     running = asyncio.create_task(pool.run(soft))
-    await text_in(tmp_path / "pid")
+    await begun(soft, tmp_path / "pid")
     soft.soften()
     with pytest.raises(SoftTimeLimitExceeded):
         await running

@@ -59,11 +59,11 @@ class ProcessJob:
         self.error: BaseException | None = None
         self.worker: _Worker | None = None
         self.began: Callable[[], None] | None = None
-        self._taken = False
+        self.has_begun = False  # whether its process has taken it
 
     def soften(self) -> None:
         """Raise ``SoftTimeLimitExceeded`` in the process, if that has taken the job: before, it may not be ready."""
-        if self.worker is not None and self._taken:
+        if self.worker is not None and self.has_begun:
             self.worker.signal(signal.SIGUSR1)
 
     def kill(self) -> None:
@@ -79,7 +79,7 @@ class ProcessJob:
         self._call_soon(self._begun)
 
     def _begun(self) -> None:
-        self._taken = True
+        self.has_begun = True
         if self.began is not None:
             self.began()
 
