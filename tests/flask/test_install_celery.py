@@ -152,22 +152,22 @@ while not (answer := client.get(f"/result/{id}").json)["ready"]:
 print(answer)
 with flask_app.app_context():
     done = process.delay(3)
-    value = done.get(timeout=20)
+    value = done.get(timeout=60)
     print(value["app"], value["current"], value["id"] == done.id)
-print(flaky.apply_async(ignore_result=False).get(timeout=20))
+print(flaky.apply_async(ignore_result=False).get(timeout=60))
 try:
-    broken.apply_async(ignore_result=False).get(timeout=20)
+    broken.apply_async(ignore_result=False).get(timeout=60)
 except ValueError as error:
     print(repr(error))
-print(chain(add_together.s(1, 2), add_together.s(3), add_together.s(4))().get(timeout=20))
-print(group(add_together.s(i, i) for i in range(4))().get(timeout=20))
-print((add_together.s(1, 1) | add_together.s(5)).apply_async(countdown=0).get(timeout=20))
-print([celery_app.AsyncResult(one).get(timeout=20) for one in parent.apply_async((2,), ignore_result=False).get(20)])
-print(signature("shop.add_together", args=(2, 2)).delay().get(timeout=20))
-print(celery_app.send_task("shop.add_together", (4, 4)).get(timeout=20))
+print(chain(add_together.s(1, 2), add_together.s(3), add_together.s(4))().get(timeout=60))
+print(group(add_together.s(i, i) for i in range(4))().get(timeout=60))
+print((add_together.s(1, 1) | add_together.s(5)).apply_async(countdown=0).get(timeout=60))
+print([celery_app.AsyncResult(one).get(timeout=60) for one in parent.apply_async((2,), ignore_result=False).get(60)])
+print(signature("shop.add_together", args=(2, 2)).delay().get(timeout=60))
+print(celery_app.send_task("shop.add_together", (4, 4)).get(timeout=60))
 if "durable" in sys.argv:
-    print(chord([add_together.s(i, i) for i in range(3)])(total.s().set(ignore_result=False)).get(timeout=20))
-print(sorted(next(iter(celery_app.control.inspect(timeout=5).ping().values())).items()))
+    print(chord([add_together.s(i, i) for i in range(3)])(total.s().set(ignore_result=False)).get(timeout=60))
+print(sorted(next(iter(celery_app.control.inspect(timeout=30).ping().values())).items()))
 """
 
 ANSWERS = [
@@ -332,9 +332,9 @@ def test_other_forms_of_celery_s_api(redis_url: str) -> None:
         print(where(), tasks.conf.broker_url == sys.argv[1], tasks.conf["result_backend"] == sys.argv[1])
         with start_worker(tasks, perform_ping_check=False):
             job = me.delay()
-            print(isinstance(job, AsyncResult), job.get(timeout=20) == job.id, where.delay().get(timeout=20))
-            print(early.delay().get(timeout=20), isinstance(early, tasks.Task))
-            print(uses.apply_async((1,)).get(timeout=20), uses.s(2).apply_async().get(timeout=20))
+            print(isinstance(job, AsyncResult), job.get(timeout=60) == job.id, where.delay().get(timeout=60))
+            print(early.delay().get(timeout=60), isinstance(early, tasks.Task))
+            print(uses.apply_async((1,)).get(timeout=60), uses.s(2).apply_async().get(timeout=60))
         print(sorted(ended))
         tasks.conf.task_always_eager = True
         done = where.delay()
