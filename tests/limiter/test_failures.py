@@ -128,7 +128,7 @@ async def test_a_storage_that_hangs_costs_its_deadline_once(limited: Make, serve
     """storage_options["deadline_s"] bounds it; then the circuit breaker answers at once."""
     app, limiter = limited(
         in_memory_fallback_enabled=True,
-        storage_options={"deadline_s": 1, "breaker_failures": 2, "breaker_reset_s": 300},
+        storage_options={"deadline_s": 2, "breaker_failures": 1, "breaker_reset_s": 300},
     )
     index(app, limiter.limit("5/day"))
     client = app.test_client()
