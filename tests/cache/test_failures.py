@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from quart import render_template_string
 
+from decant import Quart
+from decant.cache import Cache
 from decant.cache.backends import reports
+from decant.cache.settings import settings_from
+from decant.cache.state import State
 from decant.errors import RedisUnavailable, Unavailable
 from tests.valkey import Server
 
@@ -86,6 +90,19 @@ async def test_redis_is_away(make: Make, server: Server, how: str, caplog: pytes
             if len(calls) == before:
                 break
             await asyncio.sleep(0.05)
+
+
+async def test_each_applications_troubles_are_its_own(simple: tuple[Quart, Cache], caplog: Any) -> None:
+    """One that has the place in memory of one that is gone, as in a suite of tests, is heard of within its minute."""
+    app, cache = simple
+    settings = settings_from({"CACHE_TYPE": "SimpleCache"})
+    for _ in range(5):
+        State(app, settings, None, cache).failed(None, RuntimeError("away"))
+    assert len(caplog.records) == 5
+    state = State(app, settings, None, cache)
+    for _ in range(5):
+        state.failed(None, RuntimeError("away"))
+    assert len(caplog.records) == 6
 
 
 async def test_in_debug_mode_it_is_raised(make: Make, server: Server) -> None:
