@@ -180,6 +180,23 @@ async def test_a_client_that_the_server_says_has_gone_is_nobodys_error(
     assert logged(caplog) == []
 
 
+async def test_a_view_on_the_loop_makes_nothing_more_after_a_piece_that_was_not_taken(app: flask.Flask) -> None:
+    made: list[int] = []
+
+    class Gone(Call):
+        async def send(self, message: Any) -> None:
+            raise OSError("it has gone")
+
+    def pieces() -> Any:
+        for number in range(3):
+            made.append(number)
+            yield b"x"
+
+    app.add_url_rule("/", view_func=lambda: Response(pieces()))
+    await asyncio.wait_for(Gone(asgi(app, views="loop")).body().task, 10)
+    assert made == [0]
+
+
 async def test_what_was_given_before_an_error_is_sent(app: flask.Flask, views: Views, caplog: Any) -> None:
     @app.get("/")
     def breaking() -> Response:

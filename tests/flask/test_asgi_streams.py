@@ -188,6 +188,19 @@ async def test_nothing_goes_on_for_a_client_that_left_in_the_middle_of_a_message
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_what_a_thread_has_given_just_as_its_client_left_is_not_sent() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    answer = sending.Sending(send, None, 60.0)
+    answer.stop()
+    with pytest.raises(ConnectionAbortedError):
+        await answer.give({"type": "http.response.start", "status": 200, "headers": []})
+    assert sent == []
+
+
 @pytest.mark.parametrize("size", [1000, 100_000])
 async def test_a_stream_that_never_waits_lets_others_run(app: flask.Flask, size: int) -> None:
     @app.get("/")
