@@ -21,15 +21,23 @@ async def stock_worker(site: Site) -> AsyncIterator[Any]:
     """A stock worker of arq's, which polls quickly, in the test's loop."""
     settings = worker_settings(site.tasks, site.app, poll_delay=0.02, max_jobs=10)
     worker = create_worker(settings, handle_signals=False)
+    look, looking = worker._poll_iteration, asyncio.Lock()
+
+    async def look_alone() -> None:
+        async with looking:
+            await look()
+
+    worker._poll_iteration = look_alone  # type: ignore[method-assign]
     await site.redis.set(site.runtime.names.alive, 1)  # Redis has not just been emptied
     running = asyncio.create_task(worker.async_run())
     try:
         async with asyncio.timeout(60):
             yield worker
     finally:
-        while not running.done():  # Python 3.11's wait_for, in redis-py and arq, may lose a cancellation
-            running.cancel()
-            await asyncio.wait([running], timeout=1)
+        async with looking:  # a pipeline of arq's that is cancelled is not closed
+            while not running.done():  # Python 3.11's wait_for, in redis-py and arq, may lose a cancellation
+                running.cancel()
+                await asyncio.wait([running], timeout=1)
         jobs = list(worker.tasks.values())
         for job in jobs:
             job.cancel()
