@@ -14,7 +14,7 @@ from decant.quart.connections import WebsocketConnection
 from tests.quart.test_sockets import Memory, until, websocket_client
 
 MESSAGE = 32_000
-COUNT = 3_000  # 96 MB
+COUNT = 1_500  # 48 MB
 
 
 def long_frame(payload: bytes) -> bytes:
@@ -33,7 +33,7 @@ def is_full(connection: Any) -> bool:
 
 
 async def test_messages_wait_for_their_reader(app: Quart, served: Any) -> None:
-    """96 MB for a handler that does not read yet: the client waits, memory stays flat; later all arrive, in order."""
+    """48 MB for a handler that does not read yet: the client waits, memory stays flat; later all arrive, in order."""
     go, done = asyncio.Event(), asyncio.Event()
     numbers: list[int] = []
 
