@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ from decant.errors import DatabaseUnavailable, Overloaded
 from decant.tasks.job import Group, Job, Outcome
 from decant.tasks.ledger import Ledger
 from decant.tasks.ledger.batching import MAX_BATCH, MAX_WAITING, Batcher
+from tests.tasks.worker.toys import until
 
 
 def make_job(**more: Any) -> Job:
@@ -57,15 +58,20 @@ async def test_a_database_that_is_away_is_told_soon() -> None:
 
 
 async def test_a_database_that_does_not_answer_is_told_within_the_deadline(ledger: Ledger, ledger_url: str) -> None:
-    hurried = Ledger(ledger_url, command_timeout_s=1.0)
-    await hurried.start()
+    hurried = Ledger(ledger_url, command_timeout_s=0.5)
     async with locked(ledger):
         begun = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
             await hurried.insert([make_job()])
         assert time.monotonic() - begun < 8, "it would be 10 s by itself"
-    job = make_job()
-    assert await hurried.insert([job]) == {job.id}
+
+    async def inserted() -> bool:
+        job = make_job()
+        with suppress(DatabaseUnavailable):  # a busy machine misses such a deadline now and then
+            return await hurried.insert([job]) == {job.id}
+        return False
+
+    await until(inserted)
     await hurried.aclose()
 
 
