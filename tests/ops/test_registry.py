@@ -216,6 +216,30 @@ async def test_cancelling_the_question_cancels_the_checks() -> None:
     assert seen == ["cancelled"]
 
 
+async def test_a_check_that_fails_as_the_question_is_cancelled_is_nobodys_warning() -> None:
+    """A health request whose client goes away at that very moment."""
+    asked, fails, reported = asyncio.Event(), asyncio.Event(), list[Any]()
+
+    async def failing() -> None:
+        asked.set()
+        await fails.wait()
+        raise KeyError("nobody listens any more")
+
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    readiness("failing", failing)
+    task = asyncio.create_task(check_readiness(30))
+    await asked.wait()
+    fails.set()
+    await asyncio.sleep(0)  # the check has failed, and who waits for it is not awake yet
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task  # it keeps the check by its traceback, and the loop by what is still to be called
+    await asyncio.sleep(0)
+    gc.collect()
+    assert reported == []
+
+
 async def test_what_is_no_async_function_is_a_failed_check() -> None:
     """A check that returns nothing to await, one that cancels itself, and one that raises when it is called."""
 

@@ -187,13 +187,12 @@ async def _run(check: Check, timeout_s: float) -> tuple[str, float]:
     """What was wrong, in words, and the seconds that it took."""
     started = time.monotonic()
     task = asyncio.ensure_future(_called(check))
+    _stubborn.add(task)
+    task.add_done_callback(_ended)  # from the beginning: it may fail while whoever asked goes away
     try:
         done, _ = await asyncio.wait([task], timeout=timeout_s)
     finally:
-        if not task.done():  # it may be deaf to its cancellation, so it is not waited for
-            _stubborn.add(task)
-            task.add_done_callback(_ended)
-            task.cancel()
+        task.cancel()  # it may be deaf to that, so it is not waited for
     seconds = time.monotonic() - started
     if not done:
         return f"no answer within {timeout_s:g} s", seconds
@@ -213,4 +212,4 @@ async def _called(check: Check) -> object:
 def _ended(task: asyncio.Task[object]) -> None:
     _stubborn.discard(task)
     if not task.cancelled():
-        task.exception()  # seen: the check was reported as failed already
+        task.exception()  # seen: the check is reported as failed, or nobody asks any more
