@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from .conftest import PASSWORD
 from .site import Site, serve_site
 
 WARM_UP, COUNT = 300, 1000  # requests; memory is compared after the one and after the other
-PATIENCE_S = 4.0
+PATIENCE_S = 60.0
 PAGES = (
     "/login",
     "/register",
@@ -234,7 +235,7 @@ async def send(site: Site, request: bytes, slowly: bool) -> int | None:
         writer.write(request)
         async with asyncio.timeout(PATIENCE_S):
             return await status_of(reader)
-    except (ConnectionError, TimeoutError):  # the body that was announced is longer than what was sent
+    except ConnectionError:  # refused before it was sent whole
         return None
     finally:
         writer.close()
@@ -265,6 +266,7 @@ async def storm(site: Site, cookie: str, token: str, *, seed: int, count: int) -
     return await asyncio.gather(*(one(*request) for request in Attack(seed, cookie, token).requests(count)))
 
 
+@pytest.mark.timeout(300)
 def test_a_thousand_malformed_requests(settings: dict[str, Any], tmp_path: Path) -> None:
     """No 5xx and no error in the log; once warm, a thousand take no memory; pages still work."""
     with serve_site(settings, tmp_path / "log") as site:
