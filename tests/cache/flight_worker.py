@@ -16,7 +16,7 @@ from decant.cache import Cache
 
 async def main(url: str, kind: str, calls: int, seconds: float) -> None:
     app = Quart("worker")
-    app.config.update(CACHE_TYPE="RedisCache", CACHE_REDIS_URL=url, REDIS_DEADLINE_S=10.0)
+    app.config.update(CACHE_TYPE="RedisCache", CACHE_REDIS_URL=url, REDIS_DEADLINE_S=30.0)
     app.config["CACHE_LOCK_TIMEOUT"] = 60.0 if calls == 250 else 2.0  # long: a busy machine may stop a process awhile
     cache = Cache(app)
     computed = 0

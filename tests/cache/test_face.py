@@ -25,7 +25,7 @@ Flask_Cache = face(Cache)
 def config(request: pytest.FixtureRequest) -> dict[str, Any]:
     config: dict[str, Any] = {"CACHE_TYPE": request.param, "CACHE_ENABLE_SIGNALS": True}
     if request.param == "RedisCache":
-        config |= {"CACHE_REDIS_URL": request.getfixturevalue("redis_url"), "CACHE_OPTIONS": {"deadline_s": 10.0}}
+        config |= {"CACHE_REDIS_URL": request.getfixturevalue("redis_url"), "CACHE_OPTIONS": {"deadline_s": 30.0}}
     return config
 
 

@@ -143,7 +143,7 @@ async def test_memcached_is_away(make: Make, counter: Counter, no_blocking: Any)
     try:
         app, cache = make(
             {"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": [f"127.0.0.1:{server.port}"]},
-            CACHE_OPTIONS={"deadline_s": 5.0},
+            CACHE_OPTIONS={"deadline_s": 30.0},
         )
         f = cache.cached(key_prefix="k")(counter.__call__)
         async with app.app_context():
@@ -168,7 +168,7 @@ async def test_a_late_answer_of_memcached_is_nobody_elses(make: Make, memcached:
     """A call that was cancelled in the midst takes its connection with it."""
     app, cache = make(
         {"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": [f"127.0.0.1:{memcached.port}"]},
-        CACHE_OPTIONS={"pool_size": 1, "deadline_s": 5.0},
+        CACHE_OPTIONS={"pool_size": 1, "deadline_s": 30.0},
     )
     async with app.app_context():
         await cache.set_many({"a": "A" * 500_000, "b": "B"})

@@ -40,7 +40,7 @@ def halves(redis_url: str) -> tuple[flask.Flask, Any, Quart, Cache]:
     theirs = flask.Flask("theirs")
     their_cache = flask_caching.Cache(theirs, config=config)
     ours = Quart("ours")
-    ours.config["REDIS_DEADLINE_S"] = 10.0
+    ours.config["REDIS_DEADLINE_S"] = 30.0
     with pytest.warns(UserWarning, match="can run code"):
         our_cache = Cache(ours, config={**config, "CACHE_SERIALIZER": "pickle"})
     return theirs, their_cache, ours, our_cache
@@ -144,6 +144,6 @@ def test_without_the_pickle_serializer_their_values_are_misses(redis_url: str) -
     with redis.Redis.from_url(redis_url) as client:
         client.set("flask_cache_k", b"!\x80\x04K\x01.")
     app = Quart("ours")
-    app.config["REDIS_DEADLINE_S"] = 10.0
+    app.config["REDIS_DEADLINE_S"] = 30.0
     cache = Cache(app, config={"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url})
     assert asyncio.run(cache.get("k")) is None

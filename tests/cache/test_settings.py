@@ -299,10 +299,10 @@ async def test_where_redis_is(make: Make, redis_url: str) -> None:
         {"REDIS_URL": redis_url},
         {f"CACHE_REDIS_{name}": value for name, value in place.items()},
         {"CACHE_REDIS_HOST": client},
-        {"CACHE_REDIS_URL": redis_url, "CACHE_OPTIONS": {"deadline_s": 5.0, "health_check_interval": 30}},
+        {"CACHE_REDIS_URL": redis_url, "CACHE_OPTIONS": {"deadline_s": 30.0, "health_check_interval": 30}},
     ]
     for number, config in enumerate(configs):
-        app, cache = make({"CACHE_TYPE": "RedisCache", "REDIS_DEADLINE_S": 5.0, **config})
+        app, cache = make({"CACHE_TYPE": "RedisCache", "REDIS_DEADLINE_S": 30.0, **config})
         async with app.app_context():
             await cache.set("shared", number)
             assert await client.get("flask_cache_shared") == str(number).encode(), "Flask-Caching's prefix and form"
@@ -336,7 +336,7 @@ def test_a_wrong_place_of_redis_stops_the_start(wrong: dict[str, Any]) -> None:
 async def test_key_prefixes_keep_caches_apart(make: Make, redis_url: str) -> None:
     """A callable one is asked each time; clear() leaves others' keys, even where the prefix has wildcards."""
     tenant = {"name": "a*"}
-    config = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url, "REDIS_DEADLINE_S": 5.0}
+    config = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis_url, "REDIS_DEADLINE_S": 30.0}
     app, cache = make(config, CACHE_KEY_PREFIX=lambda: tenant["name"])
     async with app.app_context():
         for tenant["name"] in ("a*", "ab", "b"):
@@ -456,7 +456,7 @@ async def test_several_memcached_servers_share_the_keys(make: Make, memcached: M
     try:
         servers = [f"127.0.0.1:{memcached.port}", ("127.0.0.1", second.port)]
         app, cache = make(
-            {"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": servers}, CACHE_OPTIONS={"deadline_s": 5.0}
+            {"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": servers}, CACHE_OPTIONS={"deadline_s": 30.0}
         )
         async with app.app_context():
             values = {f"key{number}": number for number in range(40)}

@@ -14,7 +14,7 @@ from decant.limiter import Limiter
 
 async def main(uri: str, lease_s: float) -> None:
     app = Quart(__name__)
-    app.config.update(RATELIMIT_STORAGE_URI=uri, REDIS_DEADLINE_S=5)
+    app.config.update(RATELIMIT_STORAGE_URI=uri, REDIS_DEADLINE_S=30)
     limiter = Limiter(lambda: "me", app=app)
     bounded = limiter.concurrency(1, scope="reports", across_processes=True, lease_s=lease_s, wait_s=0)
 

@@ -16,7 +16,7 @@ from decant.limiter import Limiter
 
 async def answer(uri: str, strategy: str, requests: int) -> None:
     app = decant.Quart(__name__)
-    app.config.update(RATELIMIT_STORAGE_URI=uri, RATELIMIT_STRATEGY=strategy, REDIS_DEADLINE_S=20)
+    app.config.update(RATELIMIT_STORAGE_URI=uri, RATELIMIT_STRATEGY=strategy, REDIS_DEADLINE_S=60)
     limiter = Limiter(lambda: "everybody", app=app, application_limits=["1000/day"])
 
     @app.get("/")

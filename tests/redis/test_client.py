@@ -76,9 +76,9 @@ def test_redis_pys_ways_to_make_one(make_one: Callable[[], object]) -> None:
 
 async def test_it_is_closed_after_serving(server: Server, app: Quart) -> None:
     """The application's shutdown closes its connections, of all its clients."""
-    app.config |= {"REDIS_URL": server.url, "REDIS_DEADLINE_S": 5.0}
+    app.config |= {"REDIS_URL": server.url, "REDIS_DEADLINE_S": 30.0}
     redis, text = client(app), client(app, decode_responses=True)
-    watching = client(url=server.url, deadline_s=5.0)
+    watching = client(url=server.url, deadline_s=30.0)
 
     async def connections() -> int:
         return len(await watching.client_list())
@@ -95,8 +95,8 @@ async def test_it_is_closed_after_serving(server: Server, app: Quart) -> None:
 
 async def test_it_is_closed_last(server: Server, app: Quart) -> None:
     """What ends with the application may still use it, however late that was registered."""
-    app.config |= {"REDIS_URL": server.url, "REDIS_DEADLINE_S": 5.0}
-    redis, watching = client(app), client(url=server.url, deadline_s=5.0)
+    app.config |= {"REDIS_URL": server.url, "REDIS_DEADLINE_S": 30.0}
+    redis, watching = client(app), client(url=server.url, deadline_s=30.0)
 
     @app.after_serving
     async def say_goodbye() -> None:
@@ -115,7 +115,7 @@ async def test_it_is_closed_last(server: Server, app: Quart) -> None:
 
 async def test_what_is_in_use_when_it_is_closed(redis_url: str, make: Make) -> None:
     """A pipeline and a subscription give back their connections all the same, and may be used again."""
-    redis = make(redis_url, deadline_s=5.0)
+    redis = make(redis_url, deadline_s=30.0)
     async with redis.pipeline() as pipe, redis.pubsub() as pubsub:
         await pipe.watch("k")
         await pubsub.subscribe("channel")
@@ -130,7 +130,7 @@ async def test_what_is_in_use_when_it_is_closed(redis_url: str, make: Make) -> N
 
 async def test_a_client_that_is_made_while_serving(redis_url: str, app: Quart) -> None:
     """It works, though the application takes no more hooks; the end of the loop closes it."""
-    app.config |= {"REDIS_URL": redis_url, "REDIS_DEADLINE_S": 5.0}
+    app.config |= {"REDIS_URL": redis_url, "REDIS_DEADLINE_S": 30.0}
 
     @app.get("/")
     async def index() -> str:
@@ -144,7 +144,7 @@ async def test_a_client_that_is_made_while_serving(redis_url: str, app: Quart) -
 async def test_readiness(server: Server, app: Quart) -> None:
     """The application's readiness says degraded, not failed, while Redis does not answer, and ok when it does again."""
     app.config |= {"REDIS_URL": server.url, "REDIS_BREAKER_FAILURES": 1, "REDIS_BREAKER_RESET_S": 0.05}
-    app.config["REDIS_DEADLINE_S"] = 20.0
+    app.config["REDIS_DEADLINE_S"] = 30.0
     redis = client(app)
     assert (await check_readiness(30.0, app=app))["redis"].state == "ok"
     await asyncio.to_thread(server.kill)
@@ -212,7 +212,7 @@ def test_wrong_options(key: str, value: object) -> None:
 async def test_what_the_url_says_of_our_options_is_not_used(redis_url: str, make: Make) -> None:
     """A Flask half may share it: neither types nor timeouts change by what redis-py is told there."""
     query = "decode_responses=True&socket_timeout=0.01&max_connections=1&retry=3&retry_on_error=x&client_name=me"
-    redis = make(f"{redis_url}?{query}", deadline_s=5.0)
+    redis = make(f"{redis_url}?{query}", deadline_s=30.0)
     await redis.set("k", "é")
     assert await redis.get("k") == "é".encode()
     assert await redis.pipeline().get("k").execute() == ["é".encode()]
@@ -276,7 +276,7 @@ def test_the_breakers_states() -> None:
 
 async def test_closing_twice_and_unused(make: Make, redis_url: str) -> None:
     """aclose() may come at any time."""
-    redis = make(redis_url, deadline_s=5.0)
+    redis = make(redis_url, deadline_s=30.0)
     await redis.aclose()
     await redis.ping()
     await asyncio.gather(redis.aclose(), redis.aclose())

@@ -72,7 +72,7 @@ async def test_an_argument_that_cannot_be_encoded_fails_alone(redis: Redis) -> N
 
 async def test_a_value_that_is_not_text_fails_alone(make: Make, redis_url: str) -> None:
     """With decode_responses, a binary value raises for its reader only."""
-    redis = make(redis_url, deadline_s=5.0, decode_responses=True)
+    redis = make(redis_url, deadline_s=30.0, decode_responses=True)
     await redis.mset({"text": "é", "binary": b"\xff\x00"})
     answers = await asyncio.gather(redis.get("text"), redis.get("binary"), redis.get("text"), return_exceptions=True)
     assert [answers[0], answers[2]] == ["é", "é"]
@@ -81,7 +81,7 @@ async def test_a_value_that_is_not_text_fails_alone(make: Make, redis_url: str) 
 
 async def test_answers_have_redis_pys_types(make: Make, redis_url: str) -> None:
     """redis-py's response callbacks apply, on bytes and on text."""
-    raw, text = make(redis_url, deadline_s=5.0), make(redis_url, deadline_s=5.0, decode_responses=True)
+    raw, text = make(redis_url, deadline_s=30.0), make(redis_url, deadline_s=30.0, decode_responses=True)
     assert await raw.hset("h", mapping={"a": 1}) == 1
     assert (await raw.hgetall("h"), await text.hgetall("h")) == ({b"a": b"1"}, {"a": "1"})
     await raw.zadd("z", {"m": 1.5})
@@ -118,7 +118,7 @@ async def test_a_waiters_own_timeout(redis: Redis) -> None:
 
 async def test_too_many_pending_commands(make: Make, redis_url: str) -> None:
     """What exceeds REDIS_MAX_PENDING is refused at once; the rest is answered, and then there is room again."""
-    redis = make(redis_url, deadline_s=5.0, max_pending=30)
+    redis = make(redis_url, deadline_s=30.0, max_pending=30)
     answers = await asyncio.gather(*(redis.incr("n") for _ in range(50)), return_exceptions=True)
     assert answers[:30] == list(range(1, 31))
     assert {type(answer) for answer in answers[30:]} == {Overloaded}
@@ -127,7 +127,7 @@ async def test_too_many_pending_commands(make: Make, redis_url: str) -> None:
 
 async def test_scripts_run_by_sha(make: Make, server: Server) -> None:
     """The source travels once; then its SHA does."""
-    redis = make(server.url, deadline_s=5.0)
+    redis = make(server.url, deadline_s=30.0)
     script = redis.script("return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}")
     assert [await script(keys=["k"], args=[1]) for _ in range(3)] == [[b"k", b"1", i] for i in (1, 2, 3)]
     assert (await calls(redis, "eval"), await calls(redis, "evalsha")) == (1, 3)
@@ -284,7 +284,7 @@ def test_without_a_loop(redis_url: str) -> None:
     """In a script ``wait(r.get(k))`` works, twice, on one connection."""
     from decant.redis import client
 
-    redis = client(url=redis_url, deadline_s=5.0)
+    redis = client(url=redis_url, deadline_s=30.0)
     ids = [wait(redis.client_id()) for _ in range(2)]
     assert wait(redis.set("k", 1)) is True
     assert wait(redis.get("k")) == b"1"
@@ -304,7 +304,7 @@ def test_each_kind_of_loop(runner: asyncio.Runner, redis_url: str) -> None:
     """asyncio's loop and uvloop's: batches, blocking, transactions, subscriptions."""
     from decant.redis import client
 
-    redis = client(url=redis_url, deadline_s=5.0)
+    redis = client(url=redis_url, deadline_s=30.0)
 
     async def work() -> None:
         assert sorted(await asyncio.gather(*(redis.incr("n") for _ in range(300)))) == list(range(1, 301))
@@ -327,7 +327,7 @@ def test_loops_leave_no_connections(server: Server) -> None:
 
     from decant.redis import client
 
-    redis = client(url=server.url, deadline_s=5.0)
+    redis = client(url=server.url, deadline_s=30.0)
 
     async def work() -> None:
         subscription = redis.pubsub()

@@ -116,7 +116,7 @@ async def test_incr_is_not_repeated(make: Make, server: Server) -> None:
     answers, requests = asyncio.Event(), list[bytes]()
     answers.set()
     async with proxy(server, answers=answers, requests=requests) as url:
-        redis, direct = make(url, deadline_s=5.0), make(server.url, deadline_s=5.0)
+        redis, direct = make(url, deadline_s=30.0), make(server.url, deadline_s=30.0)
         await redis.ping()
         answers.clear()
         lost = await asyncio.gather(*(outcome(redis.incr("n")) for _ in range(10)))
@@ -132,7 +132,7 @@ async def test_a_transaction_is_not_repeated(make: Make, server: Server) -> None
     answers, requests = asyncio.Event(), list[bytes]()
     answers.set()
     async with proxy(server, answers=answers, requests=requests) as url:
-        redis, direct = make(url, deadline_s=5.0), make(server.url, deadline_s=5.0)
+        redis, direct = make(url, deadline_s=30.0), make(server.url, deadline_s=30.0)
 
         async def increment(pipe: Any) -> None:
             await pipe.get("n")
@@ -147,7 +147,7 @@ async def test_a_transaction_is_not_repeated(make: Make, server: Server) -> None
 
 async def test_a_cancelled_waiter_of_a_batch_under_way(make: Make, server: Server) -> None:
     """Cancelling one caller after its batch was sent neither stops nor shifts the others' answers."""
-    redis = make(server.url, deadline_s=5.0)
+    redis = make(server.url, deadline_s=30.0)
     await redis.ping()
     server.freeze()
     commands = [asyncio.create_task(redis.incr("n")) for _ in range(20)]
@@ -215,7 +215,7 @@ async def test_a_frozen_server_and_what_goes_around(make: Make, server: Server) 
 
 async def test_a_restart_between_two_commands(make: Make, server: Server) -> None:
     """Idle connections that the server closed are replaced: after a pause the first command succeeds."""
-    redis = make(server.url, deadline_s=2.0)
+    redis = make(server.url, deadline_s=20.0)
     await asyncio.gather(*(redis.ping() for _ in range(500)))
     await asyncio.to_thread(server.restart)
     for _ in range(20):
@@ -225,7 +225,7 @@ async def test_a_restart_between_two_commands(make: Make, server: Server) -> Non
 
 async def test_the_breaker(make: Make, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """It opens after failures in a row, refuses at once, lets one command probe, and closes when that is answered."""
-    redis = make(server.url, deadline_s=5.0, breaker_failures=3, breaker_reset_s=60.0)
+    redis = make(server.url, deadline_s=30.0, breaker_failures=3, breaker_reset_s=60.0)
     now = [0.0]
     monkeypatch.setattr(redis.lane().breaker, "_clock", lambda: now[0])
     await redis.ping()
@@ -313,7 +313,7 @@ def load_at_once(server: Server) -> None:
 
 async def test_a_server_that_is_loading(make: Make, server: Server) -> None:
     """LOADING means unavailable, not an error of the command; it works when the data is loaded."""
-    filler = make(server.url, deadline_s=10.0)
+    filler = make(server.url, deadline_s=30.0)
     for start in range(0, 10_000, 1000):
         await filler.mset({f"key{i}": "x" * 100 for i in range(start, start + 1000)})
     await filler.save()
@@ -337,19 +337,19 @@ async def test_a_wrong_password(make: Make, server: Server, caplog: pytest.LogCa
     """It is said, without the password, in the exception and in the log."""
     await asyncio.to_thread(server.restart, "--requirepass", "right-password")
     caplog.set_level(logging.DEBUG)
-    redis = make(f"redis://:wr0ng-secret@127.0.0.1:{server.port}/0", breaker_failures=1, deadline_s=2.0)
+    redis = make(f"redis://:wr0ng-secret@127.0.0.1:{server.port}/0", breaker_failures=1, deadline_s=20.0)
     with pytest.raises(RedisUnavailable, match=r"(?i)password") as caught:
         await redis.ping()
     text = "".join(f"{error!r} {error}" for error in (caught.value, caught.value.__cause__))
     assert "wr0ng-secret" not in text + caplog.text + repr(redis)
     assert f"***@127.0.0.1:{server.port}" in caplog.text
-    right = make(f"redis://:right-password@127.0.0.1:{server.port}/0", deadline_s=2.0)
+    right = make(f"redis://:right-password@127.0.0.1:{server.port}/0", deadline_s=20.0)
     assert await right.ping()
 
 
 async def test_a_database_that_does_not_exist(make: Make, server: Server) -> None:
     """What the server refuses while connecting is RedisUnavailable with its words."""
-    redis = make(server.url.replace("/0", "/99"), deadline_s=2.0)
+    redis = make(server.url.replace("/0", "/99"), deadline_s=20.0)
     with pytest.raises(RedisUnavailable, match="DB index is out of range"):
         await redis.ping()
 
@@ -372,7 +372,7 @@ async def test_something_that_is_no_redis(make: Make) -> None:
 
 async def test_a_subscription_survives_a_restart(make: Make, server: Server) -> None:
     """Losing the connection raises RedisUnavailable; listening again subscribes again."""
-    redis = make(server.url, deadline_s=2.0, breaker_reset_s=0.1)
+    redis = make(server.url, deadline_s=20.0, breaker_reset_s=0.1)
     async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
         await subscription.subscribe("news")
         await asyncio.to_thread(server.kill)
@@ -419,14 +419,14 @@ async def test_closing_answers_what_is_pending(make: Make, server: Server) -> No
 
 async def test_unix_sockets(make: Make, server: Server) -> None:
     """unix:// works as redis:// does."""
-    redis = make(f"unix://{server.folder}/socket?db=0", deadline_s=2.0)
+    redis = make(f"unix://{server.folder}/socket?db=0", deadline_s=20.0)
     assert await asyncio.gather(*(redis.incr("n") for _ in range(5))) == [1, 2, 3, 4, 5]
     assert await redis.blpop(["list"], timeout=0.01) is None
 
 
 async def test_a_command_that_was_not_sent_tells_the_breaker_nothing(make: Make, redis_url: str) -> None:
     """An argument that cannot be encoded is no answer of the server: failures in a row stay in a row."""
-    redis = make(redis_url, deadline_s=5.0, breaker_failures=2, breaker_reset_s=60.0)
+    redis = make(redis_url, deadline_s=30.0, breaker_failures=2, breaker_reset_s=60.0)
     await redis.ping()
     redis.lane().failed("connection", "one")
     assert isinstance((await outcome(redis.set("a", object())))[0], DataError)  # type: ignore[arg-type]
