@@ -17,6 +17,8 @@ from urllib.parse import urlencode
 
 __all__ = ["Site", "free_port", "serve_site"]
 
+PATIENCE_S = 90.0  # of the first request, too: it waits on the socket until the site has started
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -35,7 +37,7 @@ class Site:
         return f"http://127.0.0.1:{self.port}"
 
     def get(self, path: str, **headers: str) -> tuple[int, str, dict[str, str]]:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request("GET", path, headers=headers)
             response = connection.getresponse()
@@ -47,7 +49,7 @@ class Site:
         """Register; the cookie of the session, and its CSRF token."""
         _, page, headers = self.get("/register")
         form = urlencode({"username": username, "password": password, "csrf_token": _token(page)})
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         connection.request(
             "POST",
             "/register",
@@ -98,7 +100,7 @@ def serve_site(settings: dict[str, Any], log: Path, *options: str) -> Iterator[S
 
 
 def _await_ready(site: Site) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if site.process.poll() is not None:
             break
