@@ -338,6 +338,30 @@ async def test_what_ends_after_a_whole_answer_is_not_cut_off(app: flask.Flask, v
     assert closed == ["closed"]
 
 
+async def test_what_goes_on_after_a_whole_answer_ends_when_the_server_cancels(app: flask.Flask, views: Views) -> None:
+    ended: list[str] = []
+
+    @app.get("/")
+    def view() -> Response:
+        def clean_up() -> None:
+            try:
+                wait(asyncio.sleep(60))
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+
+        response = Response("whole")
+        response.call_on_close(clean_up)
+        return response
+
+    call = Call(asgi(app, views=views, grace_s=30)).body()
+    await call.until(lambda: call.data == b"whole")
+    call.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(call.task, 20)
+    assert ended == ["cancelled"]
+
+
 async def test_an_error_for_a_head_request_has_no_body(app: flask.Flask, views: Views) -> None:
     def broken(environ: Any, start_response: Any) -> Any:
         raise ValueError("before the head")

@@ -188,6 +188,20 @@ async def test_nothing_goes_on_for_a_client_that_left_in_the_middle_of_a_message
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_a_call_ends_only_when_its_client_has_taken_the_answer(app: flask.Flask, views: Views) -> None:
+    made = threading.Event()
+    app.teardown_request(lambda error: made.set())
+    app.add_url_rule("/", view_func=lambda: "taken late")
+    call = Call(asgi(app, views=views))
+    call.takes.clear()
+    call.body()
+    await until(made.is_set)
+    await asyncio.sleep(0.05)
+    assert not call.task.done()
+    call.takes.set()
+    assert await call.answer() == (200, b"taken late")
+
+
 async def test_what_a_thread_has_given_just_as_its_client_left_is_not_sent() -> None:
     sent: list[Any] = []
 

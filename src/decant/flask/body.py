@@ -93,20 +93,17 @@ class Body:
         return self.complete and self._spool.empty and not self._too_large()
 
     async def more(self) -> None:
-        """Wait until there is more to take, or the end.
+        """Wait until there is more to :meth:`take`, which has been asked first, or the end.
 
         :raises RequestEntityTooLarge: if it is longer than the limit.
         :raises RequestTimeout: if the client sends nothing.
         :raises ClientDisconnected: if it has gone.
         """
-        self._wanted = True
-        self._room.set()
         while not self._spool.held:
             if self._too_large():
                 raise RequestEntityTooLarge
             if self._spool.filed:
                 await self._spool.fetch()
-                self._room.set()
             elif self.complete:
                 return
             elif self.gone:
