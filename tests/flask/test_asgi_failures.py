@@ -240,6 +240,32 @@ async def test_the_servers_task_is_not_left_as_one_that_is_cancelled(app: flask.
     assert counted == [0, 0]
 
 
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_server_that_cancels_just_as_the_answer_ends_is_told(
+    app: flask.Flask, views: Views, steps: int
+) -> None:
+    """That the shim takes its own cancellation back does not take the server's."""
+    taken: list[bool] = []
+    app.add_url_rule("/", view_func=lambda: "x")
+
+    class Cancelling(Call):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if message["type"] == "http.response.body":
+                self.later(steps)
+
+        def later(self, left: int) -> None:
+            if left:
+                asyncio.get_running_loop().call_soon(self.later, left - 1)
+            else:
+                taken.append(self.task.cancel())
+
+    call = Cancelling(asgi(app, views=views), method="POST").body()
+    await asyncio.wait({call.task}, timeout=20)
+    await until(lambda: taken)
+    assert [call.task.cancelled()] == taken
+
+
 async def test_a_server_that_fails_while_it_receives_ends_the_view(app: flask.Flask, views: Views, caplog: Any) -> None:
     begun, ends = threading.Event(), list[Any]()
     app.teardown_request(lambda error: ends.append(type(error)))
