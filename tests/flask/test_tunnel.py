@@ -359,12 +359,12 @@ async def test_a_handler_that_ends_the_process_ends_its_websocket_alone(caplog: 
     assert errors(caplog) == ["The WebSocket / ended by SystemExit(3)"]
 
 
-async def test_both_ends_of_its_socket_are_closed() -> None:
+async def test_a_socket_that_the_application_does_not_close_is_closed() -> None:
     ends: list[socket.socket] = []
 
     def handle(peer: Peer) -> None:
         ends.append(peer.sock)
         peer.send(AcceptConnection(), CloseConnection(code=1000))
 
-    assert await Client(serving(handle)).closed() == 1000
+    assert await Client(serving(handle, closes=False)).closed() == 1000
     assert [end.fileno() for end in ends] == [-1]

@@ -62,6 +62,10 @@ def sockets() -> tuple[flask.Flask, list[Any]]:  # noqa: C901 - routes
         for number in range(3):
             ws.send(f"{number}")
 
+    @route("/patient", ping_interval=600)
+    def patient(ws: Any) -> None:
+        ws.send(ws.receive())
+
     @route("/close")
     def close(ws: Any) -> None:
         ws.close(4001, "enough")
@@ -254,6 +258,18 @@ async def test_nothing_is_left_behind(served: Any) -> None:
             await asyncio.sleep(0.01)
         while shim.connections.open:
             await asyncio.sleep(0.01)
+
+
+async def test_a_thread_that_would_ping_ends_with_its_socket(served: Any) -> None:
+    """Not when the next ping is due: simple_websocket waits by epoll, which says nothing of what has been closed."""
+    url, _, shim = served
+    for _ in range(100):
+        await until(lambda: not shim.sockets.threads.full)
+        async with connect(f"{url}/patient") as client:
+            await client.send_str("x")
+            assert await client.receive_str(timeout=30) == "x"
+            assert (await ended(client))[0] == 1000
+    await until(lambda: not any("simple_websocket" in thread.name for thread in threading.enumerate()))
 
 
 def with_socketio() -> flask.Flask:

@@ -108,12 +108,16 @@ class Peer:
         return list(self.protocol.events())
 
 
-def serving(handle: Callable[[Peer], Any], **options: Any) -> Asgi:
-    """An application that takes the socket itself; it hears of its end as Werkzeug's server has it."""
+def serving(handle: Callable[[Peer], Any], *, closes: bool = True, **options: Any) -> Asgi:
+    """An application that takes the socket itself, and closes it at its end; it tells that as under Werkzeug."""
     app = flask.Flask("raw", root_path="/", instance_path="/instance")
 
     def wsgi_app(environ: dict[str, Any], start_response: Any) -> Any:
-        handle(Peer(environ))
+        try:
+            handle(Peer(environ))
+        finally:
+            if closes:
+                environ["werkzeug.socket"].close()
         raise ConnectionError
 
     app.wsgi_app = wsgi_app  # type: ignore[method-assign]

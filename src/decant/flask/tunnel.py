@@ -31,6 +31,7 @@ logger = logging.getLogger("decant.flask")
 _READ: Final = 64 * 1024
 _LINGER_S: Final = 5.0
 _FAREWELL_S: Final = 1.0
+_HEARD_S: Final = 1.0
 _NORMAL, _GOING_AWAY, _ABNORMAL, _POLICY, _INTERNAL = 1000, 1001, 1006, 1008, 1011  # RFC 6455, section 7.4.1
 
 
@@ -45,6 +46,24 @@ class Refused(NamedTuple):
 _NOTHING: Final = Refused(500, [("Content-Type", "text/plain")], b"Internal Server Error\n")
 
 
+class _Theirs(socket.socket):
+    """The application's end. ``closed`` is set when it is, in whatever thread."""
+
+    def __init__(self, of: socket.socket) -> None:
+        super().__init__(of.family, of.type, of.proto, of.detach())
+        self.closed, self._loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def end(self) -> None:
+        """Nothing more is received or sent."""
+        with suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        super().close()
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits
+            self._loop.call_soon_threadsafe(self.closed.set)
+
+
 class Tunnel:
     """Passes messages, fragments put together, at the pace of the slower side; and closes with codes and reasons."""
 
@@ -52,7 +71,8 @@ class Tunnel:
         self.scope, self.grace_s, self.idle_s = scope, grace_s, idle_s
         self._receive, self._send = receive, send
         self._client = WSConnection(ConnectionType.CLIENT)
-        self._ours, self._theirs = socket.socketpair()
+        self._ours, theirs = socket.socketpair()
+        self._theirs = _Theirs(theirs)
         self._parts: list[Any] = []
         self._accepted, self._closed, self._gone, self._left = asyncio.Event(), False, False, False
         self._stopping = asyncio.Event()
@@ -92,7 +112,7 @@ class Tunnel:
             raise
         loop = asyncio.get_running_loop()
         work = loop.create_task(call)
-        work.add_done_callback(lambda _: self._theirs.close())  # also where no thread has begun, which would close it
+        work.add_done_callback(lambda _: self._theirs.end())  # also where no thread has begun, which would do so
         outward, inward = loop.create_task(self._outward()), loop.create_task(self._inward())
         stopping = loop.create_task(self._stopping.wait())
         try:
@@ -112,7 +132,17 @@ class Tunnel:
         finally:
             self._writer.transport.abort()  # what is not read by now never is, and would keep a thread that sends
             await _end([work, outward, inward, stopping])
+            await self._end_theirs()
         return None if self._accepted.is_set() or self._gone else answered() or _NOTHING
+
+    async def _end_theirs(self) -> None:
+        """Where it was taken, let the extension's own thread hear of the end and close it: one that waits by epoll, as
+        for its next ping, would not hear of a socket that somebody else has closed."""
+        if self._accepted.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_HEARD_S):
+                    await self._theirs.closed.wait()
+        self._theirs.close()
 
     async def _leave(self, code: int) -> None:
         """Tell the application that its client has gone, or will; and the client, if it has not."""
