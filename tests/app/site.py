@@ -15,15 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-__all__ = ["Site", "free_port", "serve_site"]
+__all__ = ["Site", "serve_site"]
 
 PATIENCE_S = 90.0  # of the first request, too: it waits on the socket until the site has started
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Site:

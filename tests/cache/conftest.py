@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ from blockbuster import BlockBuster
 from decant import Quart
 from decant.cache import Cache
 from decant.testing import Client
+from tests.ports import kept_port
 from tests.valkey import PROGRAM, Server, running
 
 MEMCACHED = shutil.which("memcached")
@@ -37,8 +40,9 @@ class Memcached:
     """A memcached process on a free loopback port; its methods block."""
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        kept = kept_port()
+        self.port = kept.getsockname()[1]
+        weakref.finalize(self, os.close, kept.detach())
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -101,12 +105,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a Sentinel that watches one master."""
     folder = tmp_path_factory.mktemp("sentinel")
-    with running(folder) as master, socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with running(folder) as master, kept_port() as kept:
+        port = kept.getsockname()[1]
         (folder / "sentinel.conf").write_text(
             f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
         )
-        free.close()
         process = subprocess.Popen([PROGRAM, "sentinel.conf", "--sentinel"], cwd=folder, stdout=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + 30

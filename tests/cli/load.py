@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import threading
 from collections import Counter
 from types import TracebackType
 
-__all__ = ["Load", "get", "kept_port"]
+__all__ = ["Load", "get"]
 
 
 def get(address: tuple[str, int], path: str = "/", timeout_s: float = 30, **headers: str) -> tuple[int, str]:
@@ -55,11 +54,3 @@ class Load:
                 self.answers[body] += 1
             else:
                 self.failures.append(f"{status} {body}")
-
-
-def kept_port() -> socket.socket:
-    """Keeps a port for a server that is started later, and again, until it is closed: nobody else is given it."""
-    kept = socket.socket()
-    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # beside whoever has the same, while we do not listen
-    kept.bind(("127.0.0.1", 0))
-    return kept

@@ -17,8 +17,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from decant.embedded.valkey_server import Valkey
-from tests.cli.load import kept_port
 from tests.cli.toys import Project, Start, wait_until
+from tests.ports import kept_port
 
 
 @pytest.fixture

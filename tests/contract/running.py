@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.error import URLError
 from urllib.request import urlopen
+
+from tests.ports import kept_port
 
 __all__ = ["SETTINGS", "Command", "Implementation", "NotStarted", "Running"]
 
@@ -99,10 +100,7 @@ class Running:
         return self._other_url
 
     def _web(self, name: str) -> str:
-        with socket.socket() as kept:
-            # Bound, so that nobody else is given it, and beside whoever listens, as we do not.
-            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            kept.bind(("127.0.0.1", 0))
+        with kept_port() as kept:
             port = int(kept.getsockname()[1])
             process, log = self._keep(self.implementation.web(port), name)
             url = f"http://127.0.0.1:{port}"

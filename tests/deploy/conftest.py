@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.load import kept_port
 from tests.deploy.servers import Address, Servers
+from tests.ports import kept_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 from redis import Redis
 
-from tests.cli.load import get, kept_port
+from tests.cli.load import get
+from tests.ports import kept_port
 
 __all__ = ["Address", "Servers", "until"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import decant
 import decant.testing.client
 from decant.limiter import Limiter
 from decant.limiter.util import get_remote_address
+from tests.ports import kept_port
 
 MakeLimited = Callable[..., tuple[Any, Limiter]]
 STRATEGIES = ["fixed-window", "moving-window", "sliding-window-counter"]
@@ -32,8 +32,7 @@ def strategy(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def unused_port() -> Iterator[int]:
     """Where no server listens, nor one of another test begins to."""
-    with socket.socket() as kept:
-        kept.bind(("127.0.0.1", 0))
+    with kept_port() as kept:
         yield int(kept.getsockname()[1])
 
 

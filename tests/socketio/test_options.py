@@ -7,7 +7,6 @@ import gc
 import json
 import logging
 import signal
-import socket
 import sys
 import weakref
 from typing import Any
@@ -19,6 +18,7 @@ from socketio import AsyncManager
 
 from decant.quart import Quart
 from decant.socketio import SocketIO, emit
+from tests.ports import kept_port
 from tests.socketio.conftest import Connect, make_app, until
 
 EIO = "?EIO=4&transport=polling"
@@ -252,9 +252,7 @@ socketio.run(app, port=int(sys.argv[1]), log_output=False, allow_unsafe_werkzeug
 @pytest.mark.parity("socketio", "run(app, host, port, debug, use_reloader, …)")
 async def test_run_serves_until_it_is_told_to_stop(connect: Connect) -> None:
     """On a plain Quart application, too; a connected client does not keep it from ending."""
-    held = socket.socket()  # nobody else is given the port, and who asks for it by number may have it
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.bind(("127.0.0.1", 0))
+    held = kept_port()
     port = held.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM, str(port), stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from decant.redis.options import Options
 from decant.tasks.codec import decode_arq
 from decant.tasks.dispatch import Dispatcher, Listener, Names, claimed_from
 from decant.tasks.job import Job
+from tests.ports import kept_port
 
 NAMES = Names("test")
 
@@ -133,8 +133,7 @@ async def test_what_is_pushed_soon_is_pushed(redis: Redis, dispatcher: Dispatche
 
 
 async def test_while_redis_is_away_pushing_is_left_to_the_sweeper(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.socket() as reserved:  # nobody else gets its port, and nobody listens there
-        reserved.bind(("127.0.0.1", 0))
+    with kept_port() as reserved:  # nobody listens there
         redis = Redis(Options(f"redis://127.0.0.1:{reserved.getsockname()[1]}"))
         dispatcher = Dispatcher(redis, NAMES)
         dispatcher.push_soon([make_job() for _ in range(10_001)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +15,7 @@ from decant.errors import DatabaseUnavailable, Overloaded
 from decant.tasks.job import Group, Job, Outcome
 from decant.tasks.ledger import Ledger
 from decant.tasks.ledger.batching import MAX_BATCH, MAX_WAITING, Batcher
+from tests.ports import kept_port
 from tests.tasks.worker.toys import until
 
 
@@ -41,8 +41,7 @@ async def waiting(ledger: Ledger) -> None:
 
 
 async def test_a_database_that_is_away_is_told_soon() -> None:
-    with socket.socket() as reserved:  # nobody else gets its port, and nobody listens there
-        reserved.bind(("127.0.0.1", 0))
+    with kept_port() as reserved:  # nobody listens there
         ledger = Ledger(f"postgresql://me:secret@127.0.0.1:{reserved.getsockname()[1]}/x?sslmode=disable")
         for call in (
             lambda: ledger.insert([make_job()]),

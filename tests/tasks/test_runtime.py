@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
@@ -18,6 +17,7 @@ from decant.tasks.errors import OperationalError, TaskRevokedError
 from decant.tasks.job import Claimed, Job
 from decant.tasks.runtime import Runtime
 from decant.tasks.settings import Conf
+from tests.ports import kept_port
 
 
 def make_job(**more: Any) -> Job:
@@ -42,8 +42,7 @@ def make_runtime(app: quart.Quart, **conf: Any) -> Runtime:
 @pytest.fixture
 def closed_port() -> Iterator[int]:
     """Where nobody listens, and nobody else can."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
+    with kept_port() as reserved:
         yield reserved.getsockname()[1]
 
 
