@@ -158,29 +158,62 @@ async def test_an_idle_server_stops_at_once(hypercorn: Any) -> None:
 
 async def test_the_lifespan_ends_what_no_socket_told_of(app: Quart) -> None:
     """Under a server without a listening socket of its own: closed when ``lifespan.shutdown`` comes."""
-    seen: list[Any] = []
     app.config["SHUTDOWN_TIMEOUT"] = 0.1
-
-    @app.websocket("/")
-    async def talk() -> None:
-        try:
-            await websocket.receive()
-        finally:
-            seen.append(websocket.close_code)
-
-    sent: list[Any] = []
-    messages: asyncio.Queue[Any] = asyncio.Queue()
-    messages.put_nowait({"type": "websocket.connect"})
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope: Any = {"type": "websocket", "scheme": "ws", "path": "/", "query_string": b"", "headers": [(b"host", b"a")]}
-    scope["asgi"] = {"version": "3.0", "spec_version": "2.3"}
+    talk = Talk(app)
     await app.startup()
-    serving = asyncio.create_task(app(scope, messages.get, send))
-    await until(lambda: sent)
-    await asyncio.wait_for(app.shutdown(), 60)
-    await asyncio.wait_for(asyncio.gather(serving, return_exceptions=True), 60)
-    assert seen == [1001]
-    assert [(m["type"], m.get("code")) for m in sent] == [("websocket.accept", None), ("websocket.close", 1001)]
+    async with talk.served(server=None):
+        await asyncio.wait_for(app.shutdown(), 60)
+    assert talk.seen == [1001]
+    assert talk.sent == [("websocket.accept", None), ("websocket.close", 1001)]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+async def test_a_server_that_stops_at_its_first_connection_is_noticed(
+    app: Quart, family: socket.AddressFamily, tmp_path: Path
+) -> None:
+    """It had closed its listening socket before anybody looked for it: connections to that address are all there is."""
+    talk = Talk(app)
+    await app.startup()
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket(family))
+        listening.bind(("127.0.0.1", 0) if family == socket.AF_INET else str(tmp_path / "s"))
+        listening.listen()
+        client = stack.enter_context(socket.socket(family))
+        await asyncio.to_thread(client.connect, listening.getsockname())
+        accepted = stack.enter_context((await asyncio.to_thread(listening.accept))[0])
+        server = accepted.getsockname() if family == socket.AF_INET else (accepted.getsockname(), None)
+        listening.close()
+        async with talk.served(server=server):
+            pass
+    assert talk.seen == [1001]
+    await app.shutdown()
+
+
+class Talk:
+    """One WebSocket of an application, served by nobody; ``seen`` are the codes that its view was closed with."""
+
+    def __init__(self, app: Quart) -> None:
+        self.app, self.seen, self.sent = app, list[Any](), list[Any]()
+
+        @app.websocket("/")
+        async def talk() -> None:
+            try:
+                await websocket.receive()
+            finally:
+                self.seen.append(websocket.close_code)
+
+    @contextlib.asynccontextmanager
+    async def served(self, *, server: Any) -> AsyncIterator[None]:
+        """From its acceptance to its end, which has to come by itself."""
+        messages: asyncio.Queue[Any] = asyncio.Queue()
+        messages.put_nowait({"type": "websocket.connect"})
+
+        async def send(message: Any) -> None:
+            self.sent.append((message["type"], message.get("code")))
+
+        scope: Any = {"type": "websocket", "scheme": "ws", "path": "/", "query_string": b"", "server": server}
+        scope |= {"headers": [(b"host", b"a")], "asgi": {"version": "3.0", "spec_version": "2.3"}}
+        serving = asyncio.create_task(self.app(scope, messages.get, send))
+        await until(lambda: self.sent)
+        yield
+        await asyncio.wait_for(asyncio.gather(serving, return_exceptions=True), 60)

@@ -31,6 +31,7 @@ _FOLDER = "/dev/fd"  # Linux and macOS; where there is none, the end is noticed 
 _lookups = Threads(1, may_wait=False)
 Listening = dict[int, tuple[int, int]]
 """File descriptors, each with the device and inode that it stands for."""
+_CLOSED: Listening = {-1: (0, 0)}
 
 
 class Connection(Protocol):
@@ -132,24 +133,32 @@ def _is_open(known: tuple[int, tuple[int, int]]) -> bool:
 
 
 def _listening_at(server: Any) -> Listening:
-    """This process's listening sockets of an address, ``(host, port)`` or, for a Unix socket, ``None``."""
+    """This process's listening sockets of an address, ``(host, port)`` or, for a Unix socket, ``None``.
+
+    Where only connections to it are left, the server has stopped between the first of them and now.
+    """
     found: Listening = {}
+    only_connections = False
     with suppress(OSError):
         for name in os.listdir(_FOLDER):
             with suppress(OSError):  # not a socket, or closed by now
-                if _listens_at(int(name), server):
+                listens = _listens(int(name), server)
+                only_connections |= listens is False
+                if listens:
                     status = os.fstat(int(name))
                     found[int(name)] = (status.st_dev, status.st_ino)
-    return found
+    return _CLOSED if only_connections and not found else found
 
 
-def _listens_at(number: int, server: Any) -> bool:
+def _listens(number: int, server: Any) -> bool | None:
+    """Whether a socket of the server's address listens; ``None`` if it is of another."""
     sock = socket.socket(fileno=number)
     try:
-        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            return False
+        name = sock.getsockname()
         if sock.family in {socket.AF_INET, socket.AF_INET6}:
-            return bool(server) and sock.getsockname()[1] == server[1]
-        return not server or server[1] is None
+            is_ours = bool(server) and name[1] == server[1]
+        else:  # a pair's sockets have no name
+            is_ours = bool(name) and (not server or server[1] is None)
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) if is_ours else None
     finally:
         sock.detach()
