@@ -14,7 +14,9 @@ from sqlalchemy import event, select, update
 
 from app.extensions import db
 from app.models import ClickDay, Link, User
+from app.redirects.flights import Flights
 from app.redirects.keys import SLOTS, keys_of
+from app.redirects.rows import find_row
 from decant import Quart
 from decant.redis import Redis, client
 from workers.jobs.drain import drain
@@ -236,9 +238,23 @@ async def test_a_limit_given_later_counts_the_visits_before(app: Quart, redis: R
     assert codes == [302, 302, 410, 410]
 
 
-async def test_many_ask_once(app: Quart, redis: Redis) -> None:
+async def test_many_ask_once(app: Quart, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """200 visits of a link that is not cached ask the database once; so do 200 of one that does not exist."""
     await add_link(app, "abc")
+    asked, join = 0, Flights.join
+
+    async def counted(*args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await join(*args)
+
+    async def answered_late(*args: Any) -> Any:
+        while asked % 200:  # the others would come later than the answer, and ask again
+            await asyncio.sleep(0)
+        return await find_row(*args)
+
+    monkeypatch.setattr(Flights, "join", counted)
+    monkeypatch.setattr("app.redirects.service.find_row", answered_late)
     async with queries_of(app) as queries:
         responses = await asyncio.gather(*(follow(app, "abc") for _ in range(200)))
         assert {response.status_code for response in responses} == {302}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,9 +100,14 @@ async def codes_of(app: Quart, slug: str, visits: int) -> list[int]:
 
 
 async def pushed(app: Quart) -> None:
-    """Until the application has told Redis everything."""
+    """Until the application has told Redis everything, and asks it again."""
     async with asyncio.timeout(AMPLE_S):
         while app.extensions["redirects"].outbox.waiting:
+            await asyncio.sleep(0.02)
+        while True:
+            with suppress(RedisUnavailable):
+                await client(app, deadline_s=AMPLE_S).ping()
+                return
             await asyncio.sleep(0.02)
 
 
